@@ -1,0 +1,64 @@
+"""Finding a model: one that ships with kehefl, one an installed package offers, or the operator's own class.
+
+Importing `module:Class` runs code, so a name is only ever loaded where an operator typed it; a device never imports
+what a message names. It takes part in rounds whose model it was given, and refuses others with a reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from kehefl.errors import UsageError, nearest
+from kehefl.models.base import Model
+
+ENTRY_POINTS = "kehefl.models"
+
+
+def builtin_names() -> tuple[str, ...]:
+    """Names of the models that ship with kehefl."""
+    return ("linear",)
+
+
+def load_model(spec: str | Model) -> Model:
+    """The model for a name, `module:Class`, or a Model itself. UsageError says which names there are."""
+    if isinstance(spec, Model):
+        return spec
+    if spec == "linear":
+        from kehefl.models.linear import Linear
+
+        return Linear()
+    if ":" in spec:
+        return _instantiate(spec)
+    offered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    if spec in offered:
+        return _instantiate(offered[spec].value)
+    hint = nearest(spec, [*builtin_names(), *offered])
+    raise UsageError(f"There is no model '{spec}'. {hint} One of your own is given as my_module:MyModel.")
+
+
+def load_models(specs: Iterable[str | Model]) -> dict[str, Model]:
+    """Models by the name that manifests use: the spec as typed, or a model object's own `name`."""
+    return {spec if isinstance(spec, str) else spec.name: load_model(spec) for spec in specs}
+
+
+def _instantiate(spec: str) -> Model:
+    module_name, _, class_name = spec.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        # A console script does not have the working directory on its path; the operator's module usually lies there.
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UsageError(
+            f"The module of model '{spec}' cannot be imported ({error}). Start kehefl where {module_name}.py lies, "
+            "or install it."
+        ) from error
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, Model)):
+        raise UsageError(f"'{class_name}' in module '{module_name}' is not a kehefl.Model. Derive it from that.")
+    return found()
