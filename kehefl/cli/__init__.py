@@ -1,0 +1,1 @@
+"""The commands; thin. Options in, a sentence and an exit status out."""

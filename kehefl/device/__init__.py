@@ -1,0 +1,1 @@
+"""The device agent: birth, training, upload, reconnect; one to a board or many to a process."""

@@ -1,0 +1,1 @@
+"""Whole experiments: a server with its devices, one run or many."""

@@ -47,7 +47,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Meter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a device's process has used since its boot; differences of two readings give a phase.
+    """What a device's process and link have used.
 
     `process` names the process (`host:pid`), so that the many devices of one process are not added up N times.
     Bytes are whole MQTT PUBLISH packets of this device's link, payload bytes beside them.
@@ -168,11 +168,10 @@ class Update(Message, frozen=True):
     download_s: float = 0.0
     train_s: float = 0.0
     train_cpu_s: float = 0.0
-    meter: Meter = Meter()
 
 
 class Request(Message, frozen=True):
-    """The server asks one device: `ping`, `resend` (the parts of its update that are lacking), `stop`."""
+    """The server asks one device: `ping`, or `resend` (the named parts of its update; all if none is named)."""
 
     correlation: Boot
     server: Boot
@@ -184,11 +183,14 @@ class Request(Message, frozen=True):
 
 
 class Reply(Message, frozen=True):
-    """A device answers a request, or refuses a round (`verb` `round`) with its reason."""
+    """A device answers a request, refuses a round (`verb` `round`), or reports what a run cost it (`verb` `report`).
+
+    `meter` of a report counts from the first manifest of the run to its end.
+    """
 
     device: Id
     boot: Boot
-    verb: Literal["ping", "resend", "round"]
+    verb: Literal["ping", "resend", "round", "report"]
     ok: bool
     reason: Text = ""
     correlation: Boot = "-"
@@ -210,10 +212,11 @@ class ServerStatus(Message, frozen=True):
 
 
 class ControlRequest(Message, frozen=True):
-    """One line of the command language, sent to the server by `kehefl ctl` or an attached console."""
+    """One line of the command language, sent by `kehefl ctl`; the answer goes to `control/reply/<reply_to>`."""
 
     correlation: Boot
     line: Annotated[str, Meta(max_length=4000)]
+    reply_to: Boot
 
 
 class ControlReply(Message, frozen=True):

@@ -173,7 +173,9 @@ def read_sums(body: memoryview) -> NDArray[np.float64]:
 def _finite(vector: NDArray[Any]) -> NDArray[Any]:
     # One pass and no temporary of the vector's size: a sum is finite only if every element is. A sum may overflow
     # although all are finite, so a doubtful one is looked at element by element.
-    if vector.size and not np.isfinite(vector.sum(dtype=np.float64)) and not np.isfinite(vector).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        doubtful = vector.size and not np.isfinite(vector.sum(dtype=np.float64))
+    if doubtful and not np.isfinite(vector).all():
         raise ProtocolError("The tensors contain NaN or infinity.")
     return vector
 

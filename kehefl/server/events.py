@@ -13,7 +13,7 @@ import msgspec
 Level = Literal["info", "warning", "error"]
 Phase = Literal["waiting", "announced", "training", "collecting", "aggregating", "evaluating", "done", "failed"]
 RunStatus = Literal["running", "paused", "done", "failed", "aborted", "interrupted"]
-#: `quarantined` and `drained` are decided by the operator or the server, the others come from the device.
+#: `drained` and `evicted` are the operator's decisions, the others come from the device.
 DeviceState = Literal["ready", "training", "uploading", "leaving", "lost", "drained", "evicted"]
 
 
@@ -200,12 +200,23 @@ class RoundEvaluated(Event, frozen=True):
     per_device: dict[str, dict[str, float]]
 
 
+class RunMeasured(Event, frozen=True):
+    """What a run cost, before its end is announced. Counted on each device's own link and process; see `Meter`."""
+
+    run: str
+    per_device: dict[str, dict[str, float]]
+    processes: dict[str, dict[str, float]]
+    server: dict[str, float]
+    silent: tuple[str, ...] = ()
+
+
 class MessageRejected(Event, frozen=True):
-    """A message broke the protocol or did not belong; `total` counts all since the server started."""
+    """A message broke the protocol or did not belong; `total` counts since the server started, `in_run` since the run."""
 
     topic: str
     reason: str
     total: int
+    in_run: int = 0
     device: str = ""
 
 
@@ -233,6 +244,7 @@ AnyEvent = (
     | DeviceRefused
     | RoundClosed
     | RoundEvaluated
+    | RunMeasured
     | MessageRejected
     | CommandChanged
 )

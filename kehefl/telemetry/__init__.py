@@ -1,0 +1,1 @@
+"""What kehefl's own processes use: CPU seconds, memory, temperature. Never figures of the whole host."""

@@ -1,0 +1,36 @@
+"""`kehefl broker start`: a broker for development on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from kehefl.cli.common import run_until_signal, sentences
+from kehefl.transport.broker import obtain_broker
+
+
+@click.group("broker")
+def command() -> None:
+    """Brokers."""
+
+
+@command.command("start")
+@click.option("--port", metavar="N", type=click.IntRange(1, 65535), help="[default: a free one]")
+def start(port: int | None) -> None:
+    """Start a development broker on the loopback interface and keep it until stopped. Anyone on this machine may use it."""
+
+    async def serve() -> None:
+        handle = await obtain_broker(port=port, environ={}, exclude=("found",))
+        try:
+            click.echo(handle.description)
+            click.echo(f"Use it with --broker {handle.address.url}. Stop it with Ctrl+C.")
+            await asyncio.Event().wait()
+        finally:
+            await handle.stop()
+
+    with sentences():
+        try:
+            run_until_signal(serve)
+        except KeyboardInterrupt:
+            click.echo("Stopped.")

@@ -1,0 +1,79 @@
+"""Readings of the process this runs in."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_STATM: Final = Path("/proc/self/statm")
+_THERMAL: Final = Path("/sys/class/thermal/thermal_zone0/temp")
+_BOARD: Final = Path("/proc/device-tree/model")
+_MIB: Final = 1 << 20
+
+
+class Reading(NamedTuple):
+    """CPU seconds (user and system) since the process began, resident memory and its peak in MiB."""
+
+    cpu_s: float
+    rss_mib: float
+    peak_rss_mib: float
+
+
+def read_process() -> Reading:
+    """A reading of this process; some microseconds on Linux."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts ru_maxrss in KiB, macOS in bytes.
+    peak_mib = peak / _MIB if sys.platform == "darwin" else peak / 1024
+    return Reading(time.process_time(), _rss_mib(), peak_mib)
+
+
+class CpuShare:
+    """CPU use of this process between two calls, as percent of one core."""
+
+    def __init__(self) -> None:
+        self._cpu_s = time.process_time()
+        self._at = time.monotonic()
+
+    def percent(self) -> float:
+        """Percent of one core since the last call (above 100 on several cores)."""
+        cpu_s, now = time.process_time(), time.monotonic()
+        elapsed = now - self._at
+        share = 100.0 * (cpu_s - self._cpu_s) / elapsed if elapsed > 0 else 0.0
+        self._cpu_s, self._at = cpu_s, now
+        return share
+
+
+def temperature_c() -> float | None:
+    """The board's temperature in degrees Celsius where it reports one."""
+    try:
+        return int(_THERMAL.read_text("ascii")) / 1000
+    except (OSError, ValueError):
+        return None
+
+
+def process_name() -> str:
+    """`host:pid`: names this process among all of a federation."""
+    return f"{socket.gethostname()[:64]}:{os.getpid()}"
+
+
+def board_name() -> str:
+    """The board as it calls itself, for example `Raspberry Pi 4 Model B Rev 1.5`, else system and machine."""
+    try:
+        return _BOARD.read_text("utf-8", "replace").strip("\0 \n")[:100]
+    except OSError:
+        return f"{platform.system()} {platform.machine()}"
+
+
+def _rss_mib() -> float:
+    try:
+        return int(_STATM.read_text("ascii").split()[1]) * resource.getpagesize() / _MIB
+    except OSError:
+        import psutil  # Only where the kernel does not tell by itself: it costs a device 3 MB.
+
+        return float(psutil.Process().memory_info().rss) / _MIB
