@@ -7,7 +7,7 @@ import asyncio
 import click
 
 from kehefl.cli.common import run_until_signal, sentences
-from kehefl.transport.broker import obtain_broker
+from kehefl.transport.broker import BrokerKind, obtain_broker
 
 
 @click.group("broker")
@@ -21,7 +21,7 @@ def start(port: int | None) -> None:
     """Start a development broker on the loopback interface and keep it until stopped. Anyone on this machine may use it."""
 
     async def serve() -> None:
-        handle = await obtain_broker(port=port, environ={}, exclude=("found",))
+        handle = await obtain_broker(port=port, environ={}, exclude=frozenset[BrokerKind]({"found"}))
         try:
             click.echo(handle.description)
             click.echo(f"Use it with --broker {handle.address.url}. Stop it with Ctrl+C.")

@@ -54,7 +54,9 @@ def run_until_signal(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 def broker_options(command: Callable[P, T]) -> Callable[P, T]:
     """--broker, --federation and --prefix."""
 
-    @click.option("--broker", metavar="URL", help="mqtt://[USER:PASSWORD@]HOST[:PORT] or mqtts://... [env: KEHEFL_BROKER]")
+    @click.option(
+        "--broker", metavar="URL", help="mqtt://[USER:PASSWORD@]HOST[:PORT] or mqtts://... [env: KEHEFL_BROKER]"
+    )
     @click.option("--federation", metavar="NAME", help="which federation on the broker")
     @click.option("--prefix", metavar="TOPIC", default="kehefl", show_default=True, help="first levels of all topics")
     @functools.wraps(command)

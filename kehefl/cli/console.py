@@ -20,7 +20,9 @@ from kehefl.server.state import default_state
 @click.command("kehefl-console")
 @broker_options
 @state_option
-@click.option("--demo", metavar="N", type=click.IntRange(1, 1000), default=None, help="also start N virtual devices on real data")
+@click.option(
+    "--demo", metavar="N", type=click.IntRange(1, 1000), default=None, help="also start N virtual devices on real data"
+)
 @click.option("--model", metavar="MODULE:CLASS", help="models of your own, separated by commas")
 @click.option("--attach", is_flag=True, help="join a running kehefl server")
 @click.option("--read-only", is_flag=True, help="look, but change nothing")

@@ -26,7 +26,9 @@ def list_() -> None:
 
 @command.command("show")
 @click.argument("name")
-@click.option("--client", metavar="K", type=click.IntRange(1), default=1, show_default=True, help="which client of a data set")
+@click.option(
+    "--client", metavar="K", type=click.IntRange(1), default=1, show_default=True, help="which client of a data set"
+)
 @click.option("--features", metavar="A,B", help="columns of a folder to learn from")
 @click.option("--target", metavar="T", help="column of a folder to learn")
 def show(name: str, client: int, features: str | None, target: str | None) -> None:
@@ -41,10 +43,14 @@ def show(name: str, client: int, features: str | None, target: str | None) -> No
         shard = open_shard(spec)
         click.echo(f"{shard.name}: {len(shard.y_train)} rows to train on, {len(shard.y_test)} held out")
         columns = [*shard.features, shard.target]
-        rows = np.column_stack([np.vstack([shard.x_train, shard.x_test]), np.concatenate([shard.y_train, shard.y_test])])
+        rows = np.column_stack(
+            [np.vstack([shard.x_train, shard.x_test]), np.concatenate([shard.y_train, shard.y_test])]
+        )
         for index, column in enumerate(columns):
             role = "target" if index == len(columns) - 1 else "feature"
             values = rows[:, index]
-            click.echo(f"  {column:<24} {role:<8} {values.min():>12.4g} to {values.max():<12.4g} mean {values.mean():.4g}")
+            click.echo(
+                f"  {column:<24} {role:<8} {values.min():>12.4g} to {values.max():<12.4g} mean {values.mean():.4g}"
+            )
         for note in shard.notes:
             click.echo(f"note: {note}")

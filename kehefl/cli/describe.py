@@ -52,7 +52,9 @@ def _text(stamped: Stamped) -> str:  # noqa: PLR0911 - one line per event
                 f"{1000 * closed.wall_s:.0f} ms{'; missing ' + ', '.join(closed.missing) if closed.missing else ''}"
             )
         case RoundEvaluated() as evaluated:
-            return f"model of round {evaluated.round}: " + ", ".join(f"{k} {v:.4g}" for k, v in evaluated.metrics.items())
+            return f"model of round {evaluated.round}: " + ", ".join(
+                f"{k} {v:.4g}" for k, v in evaluated.metrics.items()
+            )
         case DeviceRefused() as refused:
             return f"{refused.device} refused round {refused.round}: {refused.reason}"
         case MessageRejected() as rejected:

@@ -9,7 +9,7 @@ import click
 
 from kehefl import __version__
 from kehefl.cli.common import broker_options, run_until_signal, sentences, split_names
-from kehefl.device.device import Device, fleet_of
+from kehefl.device.device import Device
 from kehefl.device.told import Told
 from kehefl.errors import RefusedError
 
@@ -24,11 +24,22 @@ from kehefl.errors import RefusedError
 @click.option("--client", metavar="K", type=click.IntRange(1), help="which client of the data set [default: 1]")
 @click.option("--rows", metavar="N", type=click.IntRange(1), help="training rows at most")
 @click.option("--sensor", metavar="NAME", help="room (simulated), or my_module:MySensor")
-@click.option("--interval", metavar="S", type=click.FloatRange(0.01), default=5.0, show_default=True, help="seconds between readings")
-@click.option("--model", metavar="MODULE:CLASS", help="models of your own that may be trained here, separated by commas")
+@click.option(
+    "--interval",
+    metavar="S",
+    type=click.FloatRange(0.01),
+    default=5.0,
+    show_default=True,
+    help="seconds between readings",
+)
+@click.option(
+    "--model", metavar="MODULE:CLASS", help="models of your own that may be trained here, separated by commas"
+)
 @click.option("--trainer", type=click.Choice(["thread", "process"]), default="thread", show_default=True,
               help="process: for models that never release the interpreter")  # fmt: skip
-@click.option("--fleet", metavar="N", type=click.IntRange(1, 5000), help="N virtual devices in this process (ID-0000 ...)")
+@click.option(
+    "--fleet", metavar="N", type=click.IntRange(1, 5000), help="N virtual devices in this process (ID-0000 ...)"
+)
 @click.option("--tui", is_flag=True, help="a small screen")
 @click.option("--json", "as_json", is_flag=True, help="a JSON object per event")
 @click.version_option(__version__, prog_name="kehefl")
@@ -39,7 +50,9 @@ def cli(device_id: str, **options: Any) -> None:
     """
     with sentences():
         if options["tui"]:
-            raise RefusedError("The device's own screen is not in this version yet. Leave --tui out: it prints a line an event.")
+            raise RefusedError(
+                "The device's own screen is not in this version yet. Leave --tui out: it prints a line an event."
+            )
         tell = _tell_json if options["as_json"] else _tell_text
         try:
             run_until_signal(lambda: _serve(device_id, options, tell))
@@ -63,8 +76,15 @@ async def _serve(device_id: str, options: dict[str, Any], tell: Any) -> None:
         "trainer": options["trainer"],
         "tell": tell,
     }
-    if options["fleet"]:
-        await fleet_of(device_id, options["fleet"], **common)
+    if number := options["fleet"]:
+        from kehefl.device.fleet import run_devices
+
+        client = options["client"] or 1
+        members = [
+            Device(f"{device_id}-{index:04d}", client=client + index, clients=client + number - 1, **common)
+            for index in range(number)
+        ]
+        await run_devices(members)
         return
     client = options["client"] or (1 if options["dataset"] else None)
     await Device(device_id, client=client, **common).run()

@@ -54,7 +54,9 @@ class Progress:
         answered = f"{len(closed.responded)}/{closed.cohort_size}"
         if not self._bar:
             if closed.task == "train":
-                self._line(f"round {done}/{self._rounds}  {answered} devices  {1000 * closed.wall_s:.0f} ms  {self._error}")
+                self._line(
+                    f"round {done}/{self._rounds}  {answered} devices  {1000 * closed.wall_s:.0f} ms  {self._error}"
+                )
             return
         filled = _WIDTH * done // max(1, self._rounds)
         text = f"{'█' * filled}{'░' * (_WIDTH - filled)} round {done}/{self._rounds}  {answered}  {self._error}"

@@ -31,14 +31,18 @@ from kehefl.server.result import Result
 @broker_options
 @state_option
 @click.option("--virtual", metavar="N", type=click.IntRange(0, 5000), default=0, help="start N virtual devices")
-@click.option("--devices", metavar="N", type=click.IntRange(1), help="wait for N devices [default: all virtual ones, else 1]")
+@click.option(
+    "--devices", metavar="N", type=click.IntRange(1), help="wait for N devices [default: all virtual ones, else 1]"
+)
 @click.option("--dataset", metavar="NAME", help="data set of the virtual devices [default: homes]")
 @click.option("--data", metavar="DIR", help="folder with one folder of CSV files per virtual device")
 @click.option("--features", metavar="A,B", help="columns to learn from")
 @click.option("--target", metavar="T", help="column to learn")
 @click.option("--rows", metavar="N", type=click.IntRange(1), help="training rows per virtual device at most")
 @click.option("--model", metavar="KIND", help="linear, or my_module:MyModel")
-@click.option("--trainer", type=click.Choice(["thread", "process"]), default="thread", help="where virtual devices train")
+@click.option(
+    "--trainer", type=click.Choice(["thread", "process"]), default="thread", help="where virtual devices train"
+)
 @click.option("--rounds", metavar="N")
 @click.option("--local-epochs", metavar="N")
 @click.option("--batch-size", metavar="N")
@@ -70,7 +74,9 @@ def command(scenario: str | None, **options: Any) -> None:
         try:
             result = run_until_signal(lambda: _run(line, around))
         except KeyboardInterrupt:
-            click.echo("kehefl: interrupted; the state is kept. Go on with: kehefl run --resume RUN (kehefl runs)", err=True)
+            click.echo(
+                "kehefl: interrupted; the state is kept. Go on with: kehefl run --resume RUN (kehefl runs)", err=True
+            )
             raise SystemExit(INTERRUPTED) from None
         _tell(result, as_json=options["as_json"])
         if result.status != "done":
@@ -137,5 +143,7 @@ def _tell(result: Result, *, as_json: bool) -> None:
     click.echo(f"  {'downlink':<22} {traffic['downlink_bytes']:,} B (counted)")
     click.echo(f"  {'CPU devices':<22} {resources['devices']['cpu_s']:.2f} s (measured)")
     click.echo(f"  {'CPU server':<22} {resources['server']['cpu_s']:.2f} s (measured)")
-    click.echo(f"  {'wall time':<22} {result.timing['wall_s']:.2f} s, {result.timing['round_ms_median']:.1f} ms a round")
+    click.echo(
+        f"  {'wall time':<22} {result.timing['wall_s']:.2f} s, {result.timing['round_ms_median']:.1f} ms a round"
+    )
     click.echo(f"  {'model':<22} {result.model['path']}")

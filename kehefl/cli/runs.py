@@ -31,7 +31,9 @@ def command(state: str | None, as_json: bool) -> None:
             click.echo("No run has been recorded yet. Start one: kehefl run federated --virtual 4")
         for row in rows:
             started = f"{datetime.fromtimestamp(row.started_at):%Y-%m-%d %H:%M}"
-            click.echo(f"{row.run}  {started}  {row.scenario:<11} {row.status:<11} {row.rounds_completed}/{row.rounds} rounds")
+            click.echo(
+                f"{row.run}  {started}  {row.scenario:<11} {row.status:<11} {row.rounds_completed}/{row.rounds} rounds"
+            )
 
 
 def _object(row: RunRow) -> dict[str, Any]:

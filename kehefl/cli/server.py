@@ -18,7 +18,9 @@ from kehefl.server.events import Stamped
 @state_option
 @click.option("--model", metavar="MODULE:CLASS", help="models of your own, separated by commas")
 @click.option("--json", "as_json", is_flag=True, help="a JSON object per event")
-def command(broker: str | None, federation: str | None, prefix: str, state: str | None, model: str | None, as_json: bool) -> None:
+def command(
+    broker: str | None, federation: str | None, prefix: str, state: str | None, model: str | None, as_json: bool
+) -> None:
     """Serve a federation until stopped. Drive it with: kehefl ctl run start federated"""
 
     def tell(stamped: Stamped) -> None:

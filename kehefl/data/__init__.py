@@ -1,0 +1,1 @@
+"""What is trained on: data sets, folders of recordings, sensors and their recorder."""

@@ -48,35 +48,35 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run_fleet(config: FleetConfig, tell: Tell = silent) -> None:
-    """Run all members until cancelled. A member that the broker refuses is told; the others go on.
-
-    Raises BrokerError when every member was refused.
-    """
+    """Run all members until cancelled, with one pool of training threads. Raises as `run_devices` does."""
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="training")
     try:
-        devices = [
-            Device(
-                member.device,
-                broker=config.broker,
-                data=member.data,
-                federation=config.federation,
-                prefix=config.prefix,
-                models=config.models,
-                trainer=config.trainer,
-                pool=pool,
-                tell=tell,
-                telemetry_every_s=config.telemetry_every_s,
-            )
-            for member in config.members
-        ]
-        refusals = await _run_all(devices)
-        if refusals and len(refusals) == len(devices):
-            raise refusals[0]
+        await run_devices(
+            [
+                Device(
+                    member.device,
+                    broker=config.broker,
+                    data=member.data,
+                    federation=config.federation,
+                    prefix=config.prefix,
+                    models=config.models,
+                    trainer=config.trainer,
+                    pool=pool,
+                    tell=tell,
+                    telemetry_every_s=config.telemetry_every_s,
+                )
+                for member in config.members
+            ]
+        )
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-async def _run_all(devices: Sequence[Device]) -> list[BrokerError]:
+async def run_devices(devices: Sequence[Device]) -> None:
+    """Run devices until cancelled. One that the broker refuses is told on stderr; the others go on.
+
+    Raises BrokerError when every one of them was refused.
+    """
     gate = asyncio.Semaphore(CONNECTING_AT_ONCE)
     refusals: list[BrokerError] = []
 
@@ -90,7 +90,8 @@ async def _run_all(devices: Sequence[Device]) -> list[BrokerError]:
     async with asyncio.TaskGroup() as group:
         for device in devices:
             group.create_task(run(device))
-    return refusals
+    if refusals and len(refusals) == len(devices):
+        raise refusals[0]
 
 
 async def _serve(config: FleetConfig) -> None:
@@ -108,7 +109,6 @@ async def _serve(config: FleetConfig) -> None:
 
 
 def main() -> None:
-    # One BLAS thread: the devices of a fleet share the cores among themselves.
     line = sys.stdin.buffer.readline()
     if not line:
         return

@@ -208,7 +208,8 @@ class ProcessTrainer:
             raise RefusedError("The training process has no output.")
         try:
             (length,) = FRAME.unpack(await child.stdout.readexactly(FRAME.size))
-            return self._decoder.decode(await child.stdout.readexactly(length))
+            answer: Answer = self._decoder.decode(await child.stdout.readexactly(length))
+            return answer
         except asyncio.IncompleteReadError:
             status = await child.wait()
             raise RefusedError(f"The training process ended with status {status}; its error is on stderr.") from None

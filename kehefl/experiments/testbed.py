@@ -48,11 +48,11 @@ class TestbedSettings(msgspec.Struct, frozen=True, kw_only=True):
 def members_of(settings: TestbedSettings) -> tuple[Member, ...]:
     """The virtual devices with their data. UsageError when the data cannot be shared among so many."""
     number = settings.virtual
-    common = {"features": settings.features, "target": settings.target, "rows": settings.rows}
+    common = DataSpec(features=settings.features, target=settings.target, rows=settings.rows)
     if settings.data is None:
         dataset = settings.dataset or "homes"
         return tuple(
-            Member(name, DataSpec(dataset=dataset, client=index + 1, clients=number, **common))
+            Member(name, msgspec.structs.replace(common, dataset=dataset, client=index + 1, clients=number))
             for index, name in enumerate(client_names(dataset, number))
         )
     root = Path(settings.data)
@@ -65,7 +65,8 @@ def members_of(settings: TestbedSettings) -> tuple[Member, ...]:
             f"{len(folders)}. Ask for fewer with --virtual, or add folders."
         )
     return tuple(
-        Member(check_id(folder.name.lower()), DataSpec(directory=str(folder), **common)) for folder in folders[:number]
+        Member(check_id(folder.name.lower()), msgspec.structs.replace(common, directory=str(folder)))
+        for folder in folders[:number]
     )
 
 
@@ -103,9 +104,7 @@ async def testbed(settings: TestbedSettings, *, patient: bool = False) -> AsyncI
 testbed.__test__ = False  # type: ignore[attr-defined]
 
 
-def _config(
-    settings: TestbedSettings, handle: BrokerHandle, federation: str, members: Sequence[Member]
-) -> FleetConfig:
+def _config(settings: TestbedSettings, handle: BrokerHandle, federation: str, members: Sequence[Member]) -> FleetConfig:
     return FleetConfig(
         broker=handle.address,
         members=tuple(members),

@@ -21,7 +21,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rounds: Annotated[int, Meta(ge=1, le=1_000_000, description="training rounds")] = 20
     local_epochs: Annotated[int, Meta(ge=1, le=1_000_000, description="epochs a device trains in each round")] = 3
     batch_size: Annotated[int, Meta(ge=1, le=1_000_000, description="rows per gradient step")] = 32
-    learning_rate: Annotated[float, Meta(gt=0.0, le=1000.0, description="step size of local training")] = 0.01
+    learning_rate: Annotated[float, Meta(gt=0.0, le=1000.0, description="step size of local training")] = 0.005
     model: Annotated[str, Meta(min_length=1, max_length=128, description="model kind or module:Class")] = "linear"
     strategy: Annotated[str, Meta(min_length=1, max_length=64, description="how updates become one model")] = "fedavg"
     quorum: Annotated[

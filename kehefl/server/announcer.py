@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -16,6 +17,8 @@ from kehefl.protocol.tensors import INLINE_BYTES, PART_BYTES, SINGLE_PART_BYTES,
 from kehefl.protocol.topics import Topics
 from kehefl.server.run import Run
 from kehefl.transport.link import Link
+
+logger = logging.getLogger(__name__)
 
 #: Parts of a model on their way at once.
 PARTS_IN_FLIGHT: Final = 4
@@ -46,7 +49,7 @@ class Announcer:
         vector = run.vector if with_model else None
         payload, body, inline = None, memoryview(b""), False
         if vector is not None:
-            body = memoryview(vector.astype("<f4", copy=False)).cast("B")
+            body = memoryview(vector.astype("<f4", copy=False).data).cast("B")
             payloads = split(body, run.specs, self._part_limit())
             payload = payloads[0]
             inline = len(body) <= INLINE_BYTES
@@ -154,8 +157,9 @@ class Announcer:
             async with asyncio.TaskGroup() as group:
                 for payload in payloads:
                     group.create_task(publish(payload))
-        except* BrokerError:
-            return  # The link is down; `announce_again` follows when it is up.
+        except* BrokerError as errors:
+            logger.info("the model is announced again when the link is up: %s", errors.exceptions[0])
+            manifest = b""
         while len(self._retained) > RETAINED_MODELS:
             self._clear_oldest()
         if manifest == self._manifest:
