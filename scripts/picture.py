@@ -61,7 +61,7 @@ class Terminal:
         self.written = bytearray()
         self.status: int | None = None
         wanted = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", **(env or {})}
-        wanted = {name: value for name, value in wanted.items() if value or name in {"NO_COLOR"}}
+        wanted = {name: value for name, value in wanted.items() if value}
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             self._fd = 0
@@ -177,8 +177,7 @@ def svg(screen: pyte.Screen, ground: str = "#101418", ink: str = "#d0d0d0") -> s
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
         f'<rect width="{width}" height="{height}" rx="10" fill="{frame}"/>',
-        '<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" '
-        f'font-size="{FONT_SIZE}" xml:space="preserve">',
+        f'<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="{FONT_SIZE}" xml:space="preserve">',
     ]
     for y, row in enumerate(_rows(screen)):
         x = 0
@@ -230,7 +229,9 @@ def _drawn(draw: Any, char: str, box: tuple[int, int, int, int], front: str, bac
     left, top, width, height = box
     code = ord(char[0])
     if 0x2581 <= code <= 0x2588:
-        draw.rectangle((left, top + height - height * (code - 0x2580) // 8, left + width - 1, top + height - 1), fill=front)
+        draw.rectangle(
+            (left, top + height - height * (code - 0x2580) // 8, left + width - 1, top + height - 1), fill=front
+        )
     elif char in "░▒▓":
         draw.rectangle((left, top + height // 8, left + width - 1, top + height - height // 8), fill=_mix(front, back, "░▒▓".index(char)))  # fmt: skip
     elif char in "▚▞":

@@ -76,7 +76,9 @@ def scene(core: FakeCore, name: str, devices: int) -> None:
             core.emit(e.LinkChanged(state="lost", broker=at, broker_kind="", attempt=2, retry_in_s=600.0,
                                     reason="connection refused"))  # fmt: skip
         case "refused":
-            core.emit(e.LinkChanged(state="refused", broker=at, broker_kind="", reason="The broker refused the password."))
+            core.emit(
+                e.LinkChanged(state="refused", broker=at, broker_kind="", reason="The broker refused the password.")
+            )
         case "hostile":
             playing(core, 2, 2, 0.5)
             for text in HOSTILE:
@@ -110,7 +112,9 @@ def main() -> int:
     @contextlib.asynccontextmanager
     async def open_core() -> AsyncIterator[FakeCore]:
         if given.scene == "no-broker":
-            raise BrokerError("No MQTT broker could be started: mosquitto is not installed. Install it: apt install mosquitto")
+            raise BrokerError(
+                "No MQTT broker could be started: mosquitto is not installed. Install it: apt install mosquitto"
+            )
         if given.scene == "fault":
             raise RuntimeError("a fault of kehefl")
         core = FakeCore()
