@@ -43,7 +43,7 @@ async def server(address: BrokerAddress, topic: str, devices: int, parameters: i
             total = np.zeros(parameters, np.float64)
             for _ in range(devices):
                 message = await anext(messages)
-                total += np.frombuffer(message.payload, np.float32)  # type: ignore[arg-type]
+                total += np.frombuffer(message.payload, np.float32)
             model = (total / devices).astype(np.float32)
             times.append(1000 * (time.perf_counter() - began))
     return times
@@ -55,7 +55,7 @@ async def device(address: BrokerAddress, topic: str, name: str) -> None:
         await link.subscribe(f"{topic}/round", qos=1)
         await link.publish(f"{topic}/ready/{name}", b"", qos=1)
         async for message in link.messages:
-            vector = np.frombuffer(message.payload, np.float32)  # type: ignore[arg-type]
+            vector = np.frombuffer(message.payload, np.float32)
             await link.publish(f"{topic}/up/{name}", vector.tobytes(), qos=1)
 
 

@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple, Self
 
 import aiomqtt
 import msgspec
-from paho.mqtt.client import MQTTMessage
 
 from kehefl.errors import BrokerError
 from kehefl.transport.address import BrokerAddress
@@ -70,7 +69,7 @@ class Inbound(NamedTuple):
     """A received message. `packet_bytes` is the size of the whole PUBLISH packet."""
 
     topic: str
-    payload: bytes
+    payload: memoryview
     retain: bool
     packet_bytes: int
 
@@ -119,6 +118,8 @@ class Link:
         self._rng = rng or random.Random()  # noqa: S311 - spreads reconnects, hides nothing
         self._outbox = Outbox()
         self._session: Session | None = None
+        #: The session whose messages may already come in, before its subscriptions stand.
+        self._connecting: Session | None = None
         self._handling: set[asyncio.Future[Any]] = set()
         self._run: asyncio.Task[None] | None = None
         self._closing = False
@@ -247,7 +248,7 @@ class Link:
 
     async def _connection(self) -> None:
         """One connection from its CONNECT to its end. Raises Refusal or BrokerError with the reason of the end."""
-        session = Session(self._options, self._mqtt, self._receive)
+        session = self._connecting = Session(self._options, self._mqtt, self._receive)
         async with session:
             if self._closing:
                 return
@@ -265,19 +266,22 @@ class Link:
                 await session.unless_lost(self._outbox.drain(self.publish))
             finally:
                 self._session = None
+                self._connecting = None
 
-    def _receive(self, session: Session, message: MQTTMessage) -> None:
-        topic, payload, qos = message.topic, bytes(message.payload), message.qos
-        size = packet_bytes(len(topic.encode()), len(payload), qos, session.property_bytes(message))
+    def _receive(self, topic: str, payload: memoryview, qos: int, retain: bool, mid: int, property_bytes: int) -> None:
+        session = self._session or self._connecting
+        size = packet_bytes(len(topic.encode()), len(payload), qos, property_bytes)
         self.counter.add("received", topic, len(payload), size)
         try:
-            result = self._on_message(Inbound(topic, payload, bool(message.retain), size))
+            result = self._on_message(Inbound(topic, payload, retain, size))
         except Exception:
             # The message is acknowledged all the same: delivered again, it would only fail again.
             logger.exception("handling a message on %s failed", topic)
             result = None
+        if session is None or qos == 0:
+            return
         if result is None:
-            session.acknowledge(message.mid, qos)
+            session.acknowledge(mid)
             return
         handling = asyncio.ensure_future(result)
         self._handling.add(handling)
@@ -286,7 +290,7 @@ class Link:
             self._handling.discard(done)
             if not done.cancelled() and (error := done.exception()) is not None:
                 logger.error("handling a message on %s failed", topic, exc_info=error)
-            session.acknowledge(message.mid, qos)
+            session.acknowledge(mid)
 
         handling.add_done_callback(handled)
 

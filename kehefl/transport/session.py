@@ -23,13 +23,12 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from kehefl.errors import BrokerError
 from kehefl.transport.address import BrokerAddress
+from kehefl.transport.wire import Receive, Wire
 
 #: How long the broker keeps subscriptions and undelivered messages for us after a break.
 SESSION_EXPIRY_S: Final = 3600
 #: paho sends so many QoS 1 messages before the first is acknowledged; the rest waits in its queue.
 SENT_IN_FLIGHT: Final = 1000
-#: Received in one go: paho otherwise reserves the whole remaining length of a packet at each partial read.
-RECEIVE_BYTES: Final = 256 << 10
 
 # MQTT 5, section 3.2.2.2; paho gives the codes of 3.1.1 as their MQTT 5 equals.
 _NOT_AUTHORISED: Final = 0x87
@@ -63,7 +62,7 @@ class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Session:
     """`async with` connects and disconnects; leaving the block in any way leaves nothing behind."""
 
-    def __init__(self, options: SessionOptions, mqtt: str, receive: Callable[[Session, MQTTMessage], None]) -> None:
+    def __init__(self, options: SessionOptions, mqtt: str, receive: Receive) -> None:
         self._options = options
         self._five = mqtt == "5"
         self._receive = receive
@@ -87,13 +86,6 @@ class Session:
     def least_property_bytes(self) -> int:
         """Bytes of an empty property list."""
         return 1 if self._five else 0
-
-    def property_bytes(self, message: MQTTMessage) -> int:
-        """Bytes of a received message's property list, with its length."""
-        if not self._five:
-            return 0
-        properties = message.properties
-        return 1 if properties is None or properties.isEmpty() else len(properties.pack())  # type: ignore[no-untyped-call]
 
     async def __aenter__(self) -> Self:
         address = self._options.address
@@ -165,10 +157,10 @@ class Session:
         """Hand a message over without waiting."""
         self._check(self._paho.publish(topic, payload, qos, retain).rc, topic)
 
-    def acknowledge(self, mid: int, qos: int) -> None:
-        """Tell the broker that a received message was handled."""
-        if qos and self.connected:
-            self._paho.ack(mid, qos)
+    def acknowledge(self, mid: int) -> None:
+        """Tell the broker that a received QoS 1 message was handled."""
+        if self.connected:
+            self._paho.ack(mid, 1)
 
     async def subscribe(self, filters: Sequence[tuple[str, int]]) -> None:
         """Subscribe and check each answer. Refusal (final) when the broker's access rules deny one."""
@@ -249,10 +241,15 @@ class Session:
 
         paho.on_connect = on_connect
         paho.on_disconnect = on_disconnect
-        paho.on_message = lambda _, __, message: self._receive(self, message)
+        paho.on_message = self._on_rare_message
         paho.on_publish = self._on_publish
-        receive = paho._sock_recv  # noqa: SLF001
-        paho._sock_recv = lambda bufsize: receive(min(bufsize, RECEIVE_BYTES))  # type: ignore[method-assign] # noqa: SLF001
+        self._wire = Wire(client, self._receive, five=self._five, tls=self._options.address.tls)
+
+    def _on_rare_message(self, _: Paho, __: Any, message: MQTTMessage) -> None:
+        """What the wire left to paho: messages with properties."""
+        properties = message.properties
+        size = len(properties.pack()) if properties is not None else 0  # type: ignore[no-untyped-call]
+        self._receive(message.topic, memoryview(message.payload), message.qos, bool(message.retain), message.mid, size)
 
     def _on_publish(self, _: Paho, __: Any, mid: int, code: ReasonCode, ___: Any = None) -> None:
         waiting = self._pending.get(mid)
