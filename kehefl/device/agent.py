@@ -15,7 +15,7 @@ from kehefl.device.inbox import ModelInbox
 from kehefl.device.metering import RunMeter, read_meter
 from kehefl.device.told import Kind, Tell, Told, silent
 from kehefl.device.trainer import Trainer
-from kehefl.device.upload import Upload, send_upload
+from kehefl.device.upload import Upload, post_upload, send_upload
 from kehefl.device.work import Order, Outcome, seeded
 from kehefl.errors import BrokerError, DataError, ProtocolError, RefusedError
 from kehefl.models.base import Model
@@ -238,7 +238,8 @@ class Agent:
             return
         self._withdraw()
         self._key = key
-        self._start(self._take_part(manifest, body))
+        if not self._take_part_now(manifest, body):
+            self._start(self._take_part(manifest, body))
 
     def _on_ended(self, manifest: Manifest) -> None:
         self._withdraw()
@@ -307,8 +308,16 @@ class Agent:
     async def _take_part(self, manifest: Manifest, body: memoryview) -> None:
         try:
             async with asyncio.timeout(manifest.deadline_s):
-                outcome, update = await self._answer(manifest, body)
-                self._upload = Upload(update, outcome.body, outcome.specs, self.link.status.max_packet_bytes)
+                began = time.perf_counter()
+                if manifest.task == "statistics":
+                    await self._load_rows()
+                vector = await self._global_model(manifest, body)
+                order = self._order(manifest, vector)
+                download_s = time.perf_counter() - began
+                self._state = "training"
+                outcome = await self._trainer.carry_out(order, self._on_progress)
+                self._progress, self._loss, self._state = 1.0, outcome.loss, "uploading"
+                self._upload = self._pack(manifest, outcome, download_s)
                 await self._send(self._upload, ())
         except TimeoutError:
             self._say("refused", f"round {manifest.round}: not finished within {manifest.deadline_s:.0f} s")
@@ -317,15 +326,34 @@ class Agent:
         except Exception as error:  # noqa: BLE001 - a user's model may raise anything; the server has to hear of it
             self._refuse(manifest, f"{type(error).__name__}: {error}")
 
-    async def _answer(self, manifest: Manifest, body: memoryview) -> tuple[Outcome, Update]:
-        began = time.perf_counter()
-        if manifest.task == "statistics":
-            await self._load_rows()
-        shard = self._fitting_shard(manifest)
-        vector = await self._global_model(manifest, body, len(shard.features))
-        download_s = time.perf_counter() - began
-        self._state = "training"
-        order = Order(
+    def _take_part_now(self, manifest: Manifest, body: memoryview) -> bool:
+        """The same without a task or a thread, for a model inside the manifest that trains in no time. False when this
+        round is not of that kind; then nothing was done."""
+        if not manifest.inline or manifest.training is None or manifest.training.model not in self._models:
+            return False
+        shard = self._shard
+        if shard is None or (manifest.features, manifest.target) != (shard.features, shard.target):
+            return False
+        try:
+            order = self._order(manifest, self._inline_model(manifest, body))
+            if not self._trainer.is_quick(order):
+                return False
+            outcome = self._trainer.carry_out_now(order)
+        except (RefusedError, ProtocolError) as error:
+            self._refuse(manifest, str(error))
+            return True
+        except Exception as error:  # noqa: BLE001 - a user's model may raise anything; the server has to hear of it
+            self._refuse(manifest, f"{type(error).__name__}: {error}")
+            return True
+        self._progress, self._loss = 1.0, outcome.loss
+        self._upload = self._pack(manifest, outcome, 0.0)
+        post_upload(self.link, self._topics, self._upload)
+        self._say("sent", f"round {manifest.round}: update sent", loss=outcome.loss)
+        return True
+
+    def _order(self, manifest: Manifest, vector: bytes) -> Order:
+        self._check_fits(manifest)
+        return Order(
             device=self.device,
             round=manifest.round,
             task=manifest.task,
@@ -334,12 +362,27 @@ class Agent:
             training=manifest.training,
             standardisation=manifest.standardisation,
         )
-        outcome = await self._trainer.carry_out(order, self._on_progress)
-        self._progress, self._loss, self._state = 1.0, outcome.loss, "uploading"
-        return outcome, self._update(manifest, outcome, download_s)
 
-    def _fitting_shard(self, manifest: Manifest) -> Shard:
-        shard = self._shard
+    def _pack(self, manifest: Manifest, outcome: Outcome, download_s: float) -> Upload:
+        update = Update(
+            run=manifest.run,
+            round=manifest.round,
+            attempt=manifest.attempt,
+            task=manifest.task,
+            device=self.device,
+            boot=self._boot,
+            weight=outcome.weight,
+            loss=outcome.loss,
+            evaluation=outcome.evaluation,
+            download_s=download_s,
+            train_s=outcome.train_s,
+            train_cpu_s=outcome.train_cpu_s,
+        )
+        return Upload(update, outcome.body, outcome.specs, self.link.status.max_packet_bytes)
+
+    def _check_fits(self, manifest: Manifest) -> None:
+        """RefusedError when this device cannot take part in such a run."""
+        shard, training = self._shard, manifest.training
         if shard is None:
             raise RefusedError(f"no rows to train on: {self._no_rows}")
         if (manifest.features, manifest.target) != (shard.features, shard.target):
@@ -347,23 +390,26 @@ class Agent:
                 f"the run trains {', '.join(manifest.features)} to {manifest.target}, this device has "
                 f"{', '.join(shard.features)} to {shard.target}; start it with the run's --features and --target"
             )
-        training = manifest.training
         if training is not None and training.model not in self._models:
             raise RefusedError(
                 f"model '{training.model[:60]}' is not known here; start this device with --model {training.model[:60]}"
             )
-        return shard
 
-    async def _global_model(self, manifest: Manifest, body: memoryview, features: int) -> bytes:
+    def _inline_model(self, manifest: Manifest, body: memoryview) -> bytes:
         payload, training = manifest.model, manifest.training
         if payload is None or training is None:
             return b""
         # The device decides by its own model what it is ready to receive, not by what the message says.
-        specs = self._specs(training.model, features)
-        if manifest.inline:
-            assembly = Assembly(payload, specs)
-            assembly.add(payload, body)
-            return bytes(assembly.body())
+        assembly = Assembly(payload, self._specs(training.model, len(manifest.features)))
+        assembly.add(payload, body)
+        return bytes(assembly.body())
+
+    async def _global_model(self, manifest: Manifest, body: memoryview) -> bytes:
+        self._check_fits(manifest)
+        payload, training = manifest.model, manifest.training
+        if payload is None or training is None or manifest.inline:
+            return self._inline_model(manifest, body)
+        specs = self._specs(training.model, len(manifest.features))
         while True:
             try:
                 async with asyncio.timeout(MODEL_PATIENCE_S):
@@ -384,22 +430,6 @@ class Agent:
     def _on_progress(self, share: float, loss: float) -> None:
         # Called from the training thread: two plain assignments, read by the telemetry.
         self._progress, self._loss = share, loss
-
-    def _update(self, manifest: Manifest, outcome: Outcome, download_s: float) -> Update:
-        return Update(
-            run=manifest.run,
-            round=manifest.round,
-            attempt=manifest.attempt,
-            task=manifest.task,
-            device=self.device,
-            boot=self._boot,
-            weight=outcome.weight,
-            loss=outcome.loss,
-            evaluation=outcome.evaluation,
-            download_s=download_s,
-            train_s=outcome.train_s,
-            train_cpu_s=outcome.train_cpu_s,
-        )
 
     async def _send(self, upload: Upload, parts: tuple[int, ...]) -> None:
         await send_upload(self.link, self._topics, upload, parts)

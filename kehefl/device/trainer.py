@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import struct
 import sys
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -16,6 +17,11 @@ from kehefl.data.shard import Shard
 from kehefl.device.work import Order, Outcome, Worker
 from kehefl.errors import KeheflError, RefusedError
 from kehefl.models.base import Model, TrainingCancelled
+from kehefl.protocol.messages import TrainingSettings
+
+#: An order that took less than this is carried out on the event loop the next time: handing it to a thread and back
+#: would cost more, and nothing waits that long for the loop.
+QUICK_S: Final = 0.0005
 
 #: Progress and loss of the training that goes on.
 Progress = Callable[[float, float], None]
@@ -30,6 +36,12 @@ class Trainer(Protocol):
     async def carry_out(self, order: Order, progress: Progress) -> Outcome:
         """The outcome; RefusedError with a reason when it cannot be done. Cancelling it withdraws the order."""
 
+    def is_quick(self, order: Order) -> bool:
+        """Whether this order took less time than a change of threads costs, when it was last carried out."""
+
+    def carry_out_now(self, order: Order) -> Outcome:
+        """The outcome of a quick order, without leaving the event loop."""
+
     async def close(self) -> None:
         """Let go of threads and processes."""
 
@@ -42,14 +54,15 @@ class ThreadTrainer:
         self._own_pool = pool is None
         self._pool = pool or concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="training")
         self._worker: Worker | None = None
+        #: Seconds that each kind of order took when it was last carried out.
+        self._took_s: dict[tuple[str, TrainingSettings | None], float] = {}
 
     def use(self, shard: Shard) -> None:
         self._worker = Worker(shard, self._models)
+        self._took_s.clear()
 
     async def carry_out(self, order: Order, progress: Progress) -> Outcome:
-        worker = self._worker
-        if worker is None:
-            raise RefusedError("There are no rows to train on yet.")
+        worker = self._ready_worker()
         cancelled = False
 
         def report(done: int, total: int, loss: float) -> None:
@@ -57,17 +70,40 @@ class ThreadTrainer:
                 raise TrainingCancelled
             progress(done / total if total else 0.0, loss)
 
-        future = asyncio.get_running_loop().run_in_executor(self._pool, worker.carry_out, order, report)
+        def work() -> Outcome:
+            began = time.perf_counter()
+            outcome = worker.carry_out(order, report)
+            self._took_s[_kind(order)] = time.perf_counter() - began
+            return outcome
+
         try:
-            return await future
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         except asyncio.CancelledError:
             # The thread cannot be stopped, only asked: it ends at its next report, and its outcome is dropped.
             cancelled = True
             raise
 
+    def is_quick(self, order: Order) -> bool:
+        return self._took_s.get(_kind(order), QUICK_S) < QUICK_S
+
+    def carry_out_now(self, order: Order) -> Outcome:
+        began = time.perf_counter()
+        outcome = self._ready_worker().carry_out(order, lambda *_: None)
+        self._took_s[_kind(order)] = time.perf_counter() - began
+        return outcome
+
+    def _ready_worker(self) -> Worker:
+        if self._worker is None:
+            raise RefusedError("There are no rows to train on yet.")
+        return self._worker
+
     async def close(self) -> None:
         if self._own_pool:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _kind(order: Order) -> tuple[str, TrainingSettings | None]:
+    return order.task, order.training
 
 
 # The process trainer ------------------------------------------------------------------------------------------------
@@ -168,6 +204,13 @@ class ProcessTrainer:
             except asyncio.CancelledError:
                 self._kill()
                 raise
+
+    def is_quick(self, order: Order) -> bool:
+        del order
+        return False
+
+    def carry_out_now(self, order: Order) -> Outcome:
+        raise RefusedError(f"Round {order.round} cannot be trained on the event loop.")
 
     async def close(self) -> None:
         child, self._child = self._child, None

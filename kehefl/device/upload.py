@@ -42,6 +42,12 @@ class Upload:
         return encode(msgspec.structs.replace(self.update, payload=self._payloads[part]), body)
 
 
+def post_upload(link: Link, topics: Topics, upload: Upload) -> None:
+    """Hand the one part of a small update to the link, without waiting for the broker."""
+    update = upload.update
+    link.post(topics.upload(update.device, update.run, update.round, 0), upload.part(0))
+
+
 async def send_upload(link: Link, topics: Topics, upload: Upload, parts: Sequence[int] = ()) -> None:
     """Send the given parts, or all.
 
@@ -51,7 +57,7 @@ async def send_upload(link: Link, topics: Topics, upload: Upload, parts: Sequenc
     update = upload.update
     wanted = [part for part in parts if part < upload.parts] or list(range(upload.parts))
     if upload.parts == 1:
-        link.post(topics.upload(update.device, update.run, update.round, 0), upload.part(0))
+        post_upload(link, topics, upload)
         return
     window = asyncio.Semaphore(PARTS_IN_FLIGHT)
 
