@@ -31,7 +31,9 @@ def rounds_(devices: str, parameters: str, rounds: int, as_json: bool) -> None:
         if as_json:
             sys.stdout.buffer.write(msgspec.json.encode({"cells": cells}) + b"\n")
             return
-        click.echo(f"{'devices':>8} {'parameters':>11} {'kehefl ms':>10} {'floor ms':>10} {'ratio':>6} {'server MiB':>11}")
+        click.echo(
+            f"{'devices':>8} {'parameters':>11} {'kehefl ms':>10} {'floor ms':>10} {'ratio':>6} {'server MiB':>11}"
+        )
         for cell in cells:
             click.echo(
                 f"{cell.devices:>8} {cell.parameters:>11} {cell.kehefl_ms:>10.2f} {cell.floor_ms:>10.2f} "

@@ -6,7 +6,8 @@ import asyncio
 
 import click
 
-from kehefl.cli.common import run_until_signal, sentences
+from kehefl.cli.common import sentences
+from kehefl.cli.signals import run_until_signal
 from kehefl.transport.broker import BrokerKind, obtain_broker
 
 

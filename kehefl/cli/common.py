@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
-import signal
-import sys
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Final, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
 
 import click
 
+from kehefl.cli.signals import BAD_USAGE, FAILED, INTERRUPTED
 from kehefl.errors import KeheflError, UsageError
-
-FAILED: Final = 1
-BAD_USAGE: Final = 2
-INTERRUPTED: Final = 130
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Decorated = Callable[P, T]
 
 
 @contextlib.contextmanager
@@ -33,22 +26,6 @@ def sentences() -> Iterator[None]:
         raise SystemExit(BAD_USAGE if isinstance(error, UsageError) else FAILED) from None
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
-
-
-def run_until_signal(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """`asyncio.run`, with SIGTERM and SIGHUP ending it in good order like Ctrl+C does."""
-
-    async def main() -> T:
-        task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, task.cancel if task else sys.exit)
-        return await work()
-
-    try:
-        return asyncio.run(main())
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
 
 
 def broker_options(command: Callable[P, T]) -> Callable[P, T]:

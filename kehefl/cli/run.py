@@ -8,16 +8,9 @@ from typing import Any
 import click
 import msgspec
 
-from kehefl.cli.common import (
-    FAILED,
-    INTERRUPTED,
-    broker_options,
-    run_until_signal,
-    sentences,
-    split_names,
-    state_option,
-)
+from kehefl.cli.common import broker_options, sentences, split_names, state_option
 from kehefl.cli.progress import Progress
+from kehefl.cli.signals import FAILED, INTERRUPTED, run_until_signal
 from kehefl.errors import RefusedError, UsageError, nearest
 from kehefl.experiments.testbed import TestbedSettings, members_of, testbed
 from kehefl.federation.settings import SCENARIOS, RunSettings, parse_settings

@@ -7,8 +7,9 @@ import asyncio
 import click
 import msgspec
 
-from kehefl.cli.common import broker_options, run_until_signal, sentences, split_names, state_option
+from kehefl.cli.common import broker_options, sentences, split_names, state_option
 from kehefl.cli.describe import describe_event
+from kehefl.cli.signals import run_until_signal
 from kehefl.server.core import Server
 from kehefl.server.events import Stamped
 

@@ -33,7 +33,14 @@ from kehefl.protocol.messages import (
 )
 from kehefl.protocol.tensors import Assembly, specs_of
 from kehefl.protocol.topics import Topics, check_id
-from kehefl.telemetry.process import CpuShare, board_name, process_name, read_process, temperature_c
+from kehefl.telemetry.process import (
+    CpuShare,
+    board_name,
+    give_back_memory,
+    process_name,
+    read_process,
+    temperature_c,
+)
 from kehefl.transport.address import BrokerAddress
 from kehefl.transport.link import Inbound, Link, LinkState, LinkStatus, Will
 
@@ -133,6 +140,7 @@ class Agent:
         if self._shard is None or shard.digest() != self._shard.digest():
             self._shard, self._no_rows = shard, ""
             self._trainer.use(shard)
+            give_back_memory()
 
     # Telling the server ----------------------------------------------------------------------------------------------
 

@@ -119,6 +119,7 @@ class RunMachine:
         self._left_s = 0.0
         self._nudge_at: float | None = None
         self._wait_until: float | None = None
+        self._not_before = 0.0
 
     # What the shell asks -------------------------------------------------------------------------------------------
 
@@ -146,7 +147,9 @@ class RunMachine:
         if self.phase == "open":
             times = [time for time in (self._deadline_at, self._nudge_at) if time is not None]
             return min(times, default=None)
-        return self._wait_until if self.phase == "waiting" else None
+        if self.phase != "waiting":
+            return None
+        return self._not_before if self._wait_until is None else self._wait_until
 
     def deadline_in_s(self, now: float) -> float | None:
         """Seconds left of the open round; what was left when the run is paused; None when no round is open."""
@@ -211,6 +214,8 @@ class RunMachine:
             self.rounds_completed += 1
         if self.task == "evaluate":
             return self._finish("done", "")
+        if self.task == "train":
+            self._not_before = self._opened_at + self.settings.pace
         self.round += 1
         self.attempt = 1
         self.phase = "waiting"
@@ -223,6 +228,8 @@ class RunMachine:
             return []
         if self.phase == "waiting" and self._wait_until is not None and now >= self._wait_until:
             return self._finish("failed", self._waited_in_vain())
+        if self.phase == "waiting" and self._wait_until is None:
+            return self._try_open(now)
         if self.phase != "open":
             return []
         if self._deadline_at is not None and now >= self._deadline_at:
@@ -276,7 +283,7 @@ class RunMachine:
     # Decisions -----------------------------------------------------------------------------------------------------
 
     def _try_open(self, now: float) -> list[Action]:
-        if self.paused:
+        if self.paused or (self.task == "train" and now < self._not_before):
             return []
         ready = sorted(device for device, is_ready in self.members.items() if is_ready)
         needed = self.settings.needed(len(self.members))

@@ -29,6 +29,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = 0.5
     deadline: Annotated[float, Meta(gt=0.0, le=604_800.0, description="seconds until a round closes")] = 60.0
     attempts: Annotated[int, Meta(ge=1, le=1000, description="tries of a round before the run fails")] = 2
+    pace: Annotated[float, Meta(ge=0.0, le=604_800.0, description="least seconds from one round to the next")] = 0.0
     late: Annotated[
         Literal["drop", "next-round"],
         Meta(description="an update after the deadline: dropped, or used one round later"),
@@ -86,7 +87,7 @@ def parse_settings(values: Mapping[str, str], base: RunSettings | None = None) -
 
 def _plain(key: str, text: str) -> str:
     """The value without its unit, where the key has one."""
-    if key in {"deadline", "wait"}:
+    if key in {"deadline", "wait", "pace"}:
         number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
         unit = text[len(number) :]
         if unit in _UNITS and _is_number(number):

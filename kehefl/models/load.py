@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterable
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from kehefl.errors import UsageError, nearest
@@ -33,6 +32,8 @@ def load_model(spec: str | Model) -> Model:
         return Linear()
     if ":" in spec:
         return _instantiate(spec)
+    from importlib.metadata import entry_points  # It costs a device a megabyte, and few need it.
+
     offered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if spec in offered:
         return _instantiate(offered[spec].value)

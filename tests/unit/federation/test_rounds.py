@@ -172,6 +172,22 @@ def test_another_deadline_holds_for_the_open_round() -> None:
     assert kinds(run.tick(3.0)) == ["Close"]
 
 
+def test_a_pace_keeps_rounds_apart_but_not_the_evaluation() -> None:
+    run = machine(pace=3.0)
+    run.begin(ABC, 0.0)
+    past(run, 1)
+    answer(run, "abc", 1.0)
+    assert run.closed(1.0) == []
+    assert run.wake_at() == 3.0
+    assert run.device_ready("d", 2.0) == []
+    (opened,) = run.tick(3.0)
+    assert isinstance(opened, Open)
+    answer(run, "abcd", 3.5)
+    (evaluate,) = run.closed(3.5)
+    assert isinstance(evaluate, Open)
+    assert evaluate.task == "evaluate"
+
+
 def test_abort_ends_it_from_anywhere() -> None:
     run = machine()
     run.begin(ABC, 0.0)
