@@ -12,7 +12,7 @@ import click
 from kehefl import __version__
 from kehefl.cli.common import broker_options, sentences, split_names, state_option
 from kehefl.errors import RefusedError
-from kehefl.experiments.testbed import TestbedSettings, members_of, testbed
+from kehefl.experiments.testbed import TestbedSettings, check_data, testbed
 from kehefl.server.core import Server
 from kehefl.server.state import default_state
 
@@ -62,7 +62,7 @@ def cli(
             dataset="homes" if demo else None,
             models=split_names(model),
         )
-        members_of(around)
+        check_data(around)
 
         def open_core() -> AbstractAsyncContextManager[Server]:
             return testbed(around, patient=True)

@@ -18,6 +18,8 @@ class Progress:
         self._bar = out.isatty()
         self._rounds = 0
         self._error = ""
+        self._held = ""
+        self._waiting = -1
         self._drawn = False
 
     def __enter__(self) -> Self:
@@ -37,10 +39,15 @@ class Progress:
                 self._line(text)
             case DeviceChanged(device=device, state="lost"):
                 self._line(f"{device} was lost")
-            case RoundPhase(phase="waiting", reason=reason) if reason:
+            case RoundPhase(phase="waiting", reason=reason, round=round_) if reason and round_ != self._waiting:
+                self._waiting = round_
                 self._line(f"waiting: {reason}")
-            case RoundEvaluated(metrics=metrics):
+            case RoundEvaluated(metrics=metrics, round=round_):
                 self._error = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+                if self._held and round_:
+                    # A round's model is evaluated while the next one runs: its line waits for that.
+                    self._line(f"{self._held}  {self._error}")
+                    self._held = ""
             case RoundClosed() as closed:
                 self._closed(closed)
             case _:
@@ -54,9 +61,7 @@ class Progress:
         answered = f"{len(closed.responded)}/{closed.cohort_size}"
         if not self._bar:
             if closed.task == "train":
-                self._line(
-                    f"round {done}/{self._rounds}  {answered} devices  {1000 * closed.wall_s:.0f} ms  {self._error}"
-                )
+                self._held = f"round {done}/{self._rounds}  {answered} devices  {1000 * closed.wall_s:.0f} ms"
             return
         filled = _WIDTH * done // max(1, self._rounds)
         text = f"{'█' * filled}{'░' * (_WIDTH - filled)} round {done}/{self._rounds}  {answered}  {self._error}"

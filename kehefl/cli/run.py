@@ -12,7 +12,7 @@ from kehefl.cli.common import broker_options, sentences, split_names, state_opti
 from kehefl.cli.progress import Progress
 from kehefl.cli.signals import FAILED, INTERRUPTED, run_until_signal
 from kehefl.errors import RefusedError, UsageError, nearest
-from kehefl.experiments.testbed import TestbedSettings, members_of, testbed
+from kehefl.experiments.testbed import TestbedSettings, check_data, testbed
 from kehefl.federation.settings import SCENARIOS, RunSettings, parse_settings
 from kehefl.federation.strategies import load_strategy
 from kehefl.models.load import load_model
@@ -44,6 +44,7 @@ from kehefl.server.result import Result
 @click.option("--quorum", metavar="X", help="share (0.8) or count (8) of devices a round needs")
 @click.option("--deadline", metavar="S", help="seconds until a round closes, for example 30s")
 @click.option("--attempts", metavar="N", help="tries of a round before the run fails")
+@click.option("--pace", metavar="S", help="least seconds from one round to the next")
 @click.option("--late", metavar="POLICY", help="drop or next-round")
 @click.option("--wait", metavar="S", help="seconds to wait for devices")
 @click.option("--seed", metavar="N")
@@ -62,7 +63,7 @@ def command(scenario: str | None, **options: Any) -> None:
             raise UsageError(f"There is no scenario '{scenario}'. {nearest(scenario, SCENARIOS)}")
         settings = _settings(options)
         around = _around(options)
-        members_of(around)  # What is wrong with the data shows before anything is started.
+        check_data(around)
         line = f"run resume {resume}" if resume else _start_line(scenario or "", settings)
         try:
             result = run_until_signal(lambda: _run(line, around))

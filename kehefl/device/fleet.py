@@ -20,7 +20,7 @@ import msgspec
 from kehefl.data.open import DataSpec
 from kehefl.device.device import Device
 from kehefl.device.told import Tell, silent
-from kehefl.errors import BrokerError, KeheflError
+from kehefl.errors import KeheflError
 from kehefl.protocol.topics import DEFAULT_FEDERATION, DEFAULT_PREFIX
 from kehefl.transport.address import BrokerAddress
 
@@ -73,25 +73,25 @@ async def run_fleet(config: FleetConfig, tell: Tell = silent) -> None:
 
 
 async def run_devices(devices: Sequence[Device]) -> None:
-    """Run devices until cancelled. One that the broker refuses is told on stderr; the others go on.
+    """Run devices until cancelled. One that cannot go on is told on stderr; the others do.
 
-    Raises BrokerError when every one of them was refused.
+    Raises the KeheflError of the first when none of them could.
     """
     gate = asyncio.Semaphore(CONNECTING_AT_ONCE)
-    refusals: list[BrokerError] = []
+    failures: list[KeheflError] = []
 
     async def run(device: Device) -> None:
         try:
             await device.run(gate)
-        except BrokerError as error:
-            refusals.append(error)
+        except KeheflError as error:
+            failures.append(error)
             sys.stderr.write(f"{device.device}: {error}\n")
 
     async with asyncio.TaskGroup() as group:
         for device in devices:
             group.create_task(run(device))
-    if refusals and len(refusals) == len(devices):
-        raise refusals[0]
+    if failures and len(failures) == len(devices):
+        raise failures[0]
 
 
 async def _serve(config: FleetConfig) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from kehefl.data.open import DataSpec, client_names
+from kehefl.data.open import DataSpec, client_names, open_shard
 from kehefl.device.fleet import FleetConfig, Member
 from kehefl.errors import KeheflError, UsageError
 from kehefl.protocol.topics import DEFAULT_PREFIX, check_id
@@ -43,6 +43,12 @@ class TestbedSettings(msgspec.Struct, frozen=True, kw_only=True):
     rows: int | None = None
     models: tuple[str, ...] = ()
     trainer: str = "thread"
+
+
+def check_data(settings: TestbedSettings) -> None:
+    """UsageError or DataError for what is wrong with the virtual devices' data, before anything is started."""
+    if settings.virtual:
+        open_shard(members_of(settings)[0].data)
 
 
 def members_of(settings: TestbedSettings) -> tuple[Member, ...]:
@@ -98,10 +104,22 @@ async def testbed(settings: TestbedSettings, *, patient: bool = False) -> AsyncI
             part = members[begin : begin + DEVICES_PER_PROCESS]
             fleet = FleetProcess(_config(settings, handle, federation, part), state / "fleet.log")
             await stack.enter_async_context(fleet)
+            watch = asyncio.create_task(_watch(fleet, server))
+            stack.push_async_callback(_end, watch)
         yield server
 
 
 testbed.__test__ = False  # type: ignore[attr-defined]
+
+
+async def _watch(fleet: FleetProcess, server: Server) -> None:
+    """Tell when virtual devices end by themselves; a run without them would wait for nothing."""
+    server.devices_ended(await fleet.ended())
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _config(settings: TestbedSettings, handle: BrokerHandle, federation: str, members: Sequence[Member]) -> FleetConfig:
@@ -129,6 +147,14 @@ class FleetProcess:
         if self._child is None:
             raise KeheflError("The fleet has not been started.")
         return self._child.pid
+
+    async def ended(self) -> str:
+        """Wait for the child to end by itself; its last words."""
+        if self._child is None:
+            raise KeheflError("The fleet has not been started.")
+        status = await self._child.wait()
+        words = self._log.read_text("utf-8", "replace").strip().splitlines()[-1:]
+        return f"The virtual devices ended (status {status}{': ' + words[0] if words else ''}). Their log: {self._log}"
 
     async def __aenter__(self) -> FleetProcess:
         self._log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

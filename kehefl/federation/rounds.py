@@ -265,6 +265,10 @@ class RunMachine:
         """End the run now."""
         return [] if self.phase == "ended" else self._finish("aborted", reason)
 
+    def fail(self, reason: str) -> list[Action]:
+        """End the run now as failed: what it needs is gone."""
+        return [] if self.phase == "ended" else self._finish("failed", reason)
+
     def change(self, settings: RunSettings, now: float) -> list[Action]:
         """Deadline or quorum were changed; both hold for the open round too."""
         self.settings = settings

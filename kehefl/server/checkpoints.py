@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from kehefl.errors import DataError
 from kehefl.protocol.messages import Standardisation, TensorSpec
-from kehefl.protocol.tensors import Vector, flatten, unflatten
+from kehefl.protocol.tensors import Vector, unflatten
 
 #: Every round of a small model is kept; of a larger one the newest two, since twenty rounds of 40 MB fill an SD card.
 KEEP_ALL_BELOW_BYTES = 1 << 20
@@ -71,8 +72,8 @@ class Checkpoints:
         """The file of a checkpoint's relative path."""
         return self._state / path
 
-    def load(self, path: str, sha256: str) -> tuple[Vector, About]:
-        """The model of a checkpoint as a vector, with what it says of itself. DataError if it is not what was recorded."""
+    def load(self, path: str, sha256: str) -> tuple[dict[str, NDArray[np.float32]], About]:
+        """The parameters of a checkpoint and what it says of itself. DataError if it is not what was recorded."""
         file = self._state / path
         try:
             data = file.read_bytes()
@@ -87,6 +88,4 @@ class Checkpoints:
             tensors = load(data)
         except (SafetensorError, msgspec.MsgspecError, KeyError) as error:
             raise DataError(f"The checkpoint {file} is not a kehefl model: {error}. Start the run anew.") from error
-        # The file keeps names sorted by its own rules; offsets give the order in which they were flattened.
-        names = sorted(tensors, key=lambda name: header[name]["data_offsets"][0])
-        return flatten({name: np.asarray(tensors[name], np.float32) for name in names}), about
+        return {name: np.asarray(value, np.float32) for name, value in tensors.items()}, about

@@ -101,13 +101,13 @@ class Coordinator:
         if not row.checkpoint:
             raise RefusedError(f"Run {row.run} ended before its first checkpoint. Start it anew: run start")
         settings = msgspec.json.decode(row.settings, type=RunSettings)
-        vector, about = self._checkpoints.load(row.checkpoint, row.sha256)
+        parameters, about = self._checkpoints.load(row.checkpoint, row.sha256)
         model = self._models.get(settings.model) or load_model(settings.model)
         strategy = self._strategies.get(settings.strategy) or load_strategy(settings.strategy)
         run = Run(
             row.run, settings, model, strategy, (about.features, about.target), first_round=row.rounds_completed + 1
         )
-        run.restore(vector, about, model.initialise(len(about.features), np.random.default_rng(0)))
+        run.restore(parameters, about)
         run.checkpoint = (row.checkpoint, row.sha256)
         self._begin(run, row.scenario, resumed_from=row.rounds_completed + 1)
 
@@ -134,6 +134,11 @@ class Coordinator:
         run = self._active()
         self._carry_out(run.machine.abort(reason))
         return f"run {run.run} aborted in round {run.machine.round}"
+
+    def fail(self, reason: str) -> None:
+        """End a run that is going on as failed."""
+        if self.run is not None and self.run.machine.phase != "ended":
+            self._carry_out(self.run.machine.fail(reason))
 
     def interrupt(self, reason: str) -> None:
         """The server stops while a run is going on: it is kept as it is, to be resumed."""

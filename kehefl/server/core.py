@@ -51,7 +51,7 @@ from kehefl.transport.address import BrokerAddress
 from kehefl.transport.broker import BrokerHandle, obtain_broker
 from kehefl.transport.link import Inbound, Link, LinkState, LinkStatus, Will
 
-START_LIMIT_S: Final = 15.0
+START_LIMIT_S: Final = 6.0
 TICK_S: Final = 0.5
 #: Another server of the federation that is alive answers within this time.
 RIVAL_LIMIT_S: Final = 2.0
@@ -213,6 +213,11 @@ class Server:
             return text
         await self.finished()
         return self.result(run.run)
+
+    def devices_ended(self, reason: str) -> None:
+        """Whoever started devices for this server says that they are gone: a run ends with that reason."""
+        self._stream.emit(Notice(level="error", text=reason))
+        self._coordinator.fail(reason)
 
     async def finished(self) -> None:
         """Until no run is going on."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from kehefl.errors import ProtocolError
+from kehefl.errors import DataError, ProtocolError
 from kehefl.federation.evaluation import metrics_of, pool, valid_sums
 from kehefl.federation.fold import Fold, change_norm
 from kehefl.federation.rounds import Open, RunMachine, Verdict
@@ -93,12 +93,15 @@ class Run:
             standardisation=self.standardisation,
         )
 
-    def restore(self, vector: Vector, about: About, initial: dict[str, np.ndarray]) -> None:
-        """Take up a checkpoint again. ProtocolError when its model has another shape than this run's."""
+    def restore(self, parameters: dict[str, np.ndarray], about: About) -> None:
+        """Take up a checkpoint again. DataError when its model has other parameters than this run's."""
+        initial = self.model.initialise(len(about.features), _seeded(self.settings.seed))
         self.specs = specs_of(initial)
-        if len(vector) != len(flatten(initial)):
-            raise ProtocolError("The checkpoint's model has another shape than the run's.")
-        self.vector, self.standardisation = vector, about.standardisation
+        # A file keeps the names in an order of its own; the model's order is the one on the wire.
+        ordered = {name: parameters[name] for name in initial if name in parameters}
+        if specs_of(ordered) != self.specs or len(parameters) != len(initial):
+            raise DataError(f"The checkpoint does not fit the model '{self.settings.model}'. Start the run anew.")
+        self.vector, self.standardisation = flatten(ordered), about.standardisation
         self.features, self.target = about.features, about.target
 
     # Gathering -----------------------------------------------------------------------------------------------------
