@@ -106,6 +106,8 @@ async def testbed(settings: TestbedSettings, *, patient: bool = False) -> AsyncI
             await stack.enter_async_context(fleet)
             watch = asyncio.create_task(_watch(fleet, server))
             stack.push_async_callback(_end, watch)
+        # First of all the run is suspended: rounds must not close with the devices that happen to stop last.
+        stack.callback(server.suspend, "the server was stopped")
         yield server
 
 

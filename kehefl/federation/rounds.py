@@ -120,6 +120,7 @@ class RunMachine:
         self._nudge_at: float | None = None
         self._wait_until: float | None = None
         self._not_before = 0.0
+        self._expected: frozenset[str] = frozenset()
 
     # What the shell asks -------------------------------------------------------------------------------------------
 
@@ -174,9 +175,11 @@ class RunMachine:
 
     # What happened -------------------------------------------------------------------------------------------------
 
-    def begin(self, ready: Iterable[str], now: float) -> list[Action]:
-        """The run starts with the devices that are there."""
-        self.members = dict.fromkeys(ready, True)
+    def begin(self, ready: Iterable[str], now: float, expected: Iterable[str] = ()) -> list[Action]:
+        """The run starts with the devices that are there. A resumed one waits for those it was interrupted with, but
+        goes on without them, with a quorum, when the time to wait is over."""
+        self._expected = frozenset(expected)
+        self.members = {**dict.fromkeys(self._expected, False), **dict.fromkeys(ready, True)}
         return self._try_open(now)
 
     def device_ready(self, device: str, now: float) -> list[Action]:
@@ -194,6 +197,7 @@ class RunMachine:
     def device_left(self, device: str, reason: str, now: float) -> list[Action]:
         """A device left in good order, was drained or evicted, or refused the run: nothing is expected of it any more."""
         self.members.pop(device, None)
+        self._expected -= {device}
         if reason:
             self.excluded[device] = reason
         if self.phase == "open" and device in self.outstanding:
@@ -227,6 +231,9 @@ class RunMachine:
         if self.paused:
             return []
         if self.phase == "waiting" and self._wait_until is not None and now >= self._wait_until:
+            if self._expected:
+                self._expected = frozenset()
+                return self._try_open(now)
             return self._finish("failed", self._waited_in_vain())
         if self.phase == "waiting" and self._wait_until is None:
             return self._try_open(now)
@@ -290,11 +297,10 @@ class RunMachine:
         if self.paused or (self.task == "train" and now < self._not_before):
             return []
         ready = sorted(device for device, is_ready in self.members.items() if is_ready)
-        needed = self.settings.needed(len(self.members))
-        if self.round == 0:
-            needed = max(needed, self.settings.devices)
-        if len(ready) < needed:
-            return self._wait(len(ready), needed, now)
+        needed = self._needed_to_open()
+        if len(ready) < needed or not self._expected <= set(ready):
+            return self._wait(len(ready), max(needed, len(self._expected)), now)
+        self._expected = frozenset()
         late_round, _, late_devices = self._late_from
         carry = self.settings.late == "next-round" and self.task == "train" and late_round == self.round - 1
         self.carried = tuple(device for device in ready if carry and device in late_devices)
@@ -310,6 +316,11 @@ class RunMachine:
         return [
             Open(self.round, self.attempt, self.task, self.cohort, self.carried, self._needed, self.settings.deadline)
         ]
+
+    def _needed_to_open(self) -> int:
+        """A quorum; for the first round at least the devices that the run is to wait for."""
+        quorum = self.settings.needed(len(self.members))
+        return max(quorum, self.settings.devices) if self.round == 0 else quorum
 
     def _wait(self, ready: int, needed: int, now: float) -> list[Action]:
         self.phase = "waiting"
@@ -360,10 +371,7 @@ class RunMachine:
         return [Finish(status, reason)]
 
     def _waited_in_vain(self) -> str:
-        ready = sum(self.members.values())
-        needed = self.settings.needed(len(self.members))
-        if self.round == 0:
-            needed = max(needed, self.settings.devices)
+        ready, needed = sum(self.members.values()), self._needed_to_open()
         lost = tuple(sorted(device for device, is_ready in self.members.items() if not is_ready))
         named = " Missing: " + self._names(lost) + "." if lost else ""
         return (

@@ -93,8 +93,8 @@ class Coordinator:
         )
         self._begin(run, scenario, resumed_from=0)
 
-    def resume_recorded(self, row: RunRow) -> None:
-        """Go on with a run that was interrupted, from its newest checkpoint."""
+    def resume_recorded(self, row: RunRow, expected: tuple[str, ...]) -> None:
+        """Go on with a run that was interrupted, from its newest checkpoint, with the devices that it had then."""
         self._refuse_if_busy()
         if row.status == "done":
             raise RefusedError(f"Run {row.run} is done; there is nothing to resume. Start a new one: run start")
@@ -109,7 +109,7 @@ class Coordinator:
         )
         run.restore(parameters, about)
         run.checkpoint = (row.checkpoint, row.sha256)
-        self._begin(run, row.scenario, resumed_from=row.rounds_completed + 1)
+        self._begin(run, row.scenario, resumed_from=row.rounds_completed + 1, expected=expected)
 
     def pause(self) -> str:
         run = self._active()
@@ -230,7 +230,7 @@ class Coordinator:
 
     # Carrying out --------------------------------------------------------------------------------------------------
 
-    def _begin(self, run: Run, scenario: str, *, resumed_from: int) -> None:
+    def _begin(self, run: Run, scenario: str, *, resumed_from: int, expected: tuple[str, ...] = ()) -> None:
         self.run = run
         self.idle.clear()
         self._reports = RunReports(run.run)
@@ -247,7 +247,7 @@ class Coordinator:
             self.run = None
             self.idle.set()
             raise
-        self._carry_out(run.machine.begin(self._registry.available(), self._clock()))
+        self._carry_out(run.machine.begin(self._registry.available(), self._clock(), expected))
 
     def _carry_out(self, actions: list[Action]) -> None:
         for action in actions:

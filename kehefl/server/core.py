@@ -164,10 +164,7 @@ class Server:
         self._log.close()
 
     async def _say_goodbye(self) -> None:
-        run = self._coordinator.run
-        if run is not None and run.machine.phase != "ended":
-            # Not an end of the run: it is taken up again with `run resume`. Its devices are told to stop, though.
-            self._coordinator.interrupt("the server was stopped")
+        self.suspend("the server was stopped")
         status = ServerStatus(boot=self._boot, state="leaving", software=f"kehefl {__version__}")
         try:
             await self._link.publish(self.topics.server_status, encode(status), retain=True, timeout_s=2.0)
@@ -213,6 +210,12 @@ class Server:
             return text
         await self.finished()
         return self.result(run.run)
+
+    def suspend(self, reason: str) -> None:
+        """Stop a run that is going on without ending it: `run resume` takes it up again. Devices are told to stop."""
+        run = self._coordinator.run
+        if run is not None and run.machine.phase != "ended":
+            self._coordinator.interrupt(reason)
 
     def devices_ended(self, reason: str) -> None:
         """Whoever started devices for this server says that they are gone: a run ends with that reason."""

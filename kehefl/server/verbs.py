@@ -17,7 +17,7 @@ from kehefl.protocol.messages import Reply, Request
 from kehefl.protocol.topics import Topics
 from kehefl.server.commands import Command, parse, select_devices
 from kehefl.server.coordinator import Coordinator
-from kehefl.server.events import CommandChanged
+from kehefl.server.events import CommandChanged, RoundOpened
 from kehefl.server.export import export_run
 from kehefl.server.registry import Registry
 from kehefl.server.runlog import RunLog
@@ -105,7 +105,8 @@ class Verbs:
         if not command.targets:
             return self._coordinator.resume()
         row = self._log.run(command.targets[0])
-        self._coordinator.resume_recorded(row)
+        opened = [stamped.event for stamped in self._log.events(row.run) if isinstance(stamped.event, RoundOpened)]
+        self._coordinator.resume_recorded(row, opened[-1].cohort if opened else ())
         return f"run {row.run} goes on with round {row.rounds_completed + 1} of {row.rounds}"
 
     async def _run_abort(self, _: Command, __: Collection[str]) -> str:

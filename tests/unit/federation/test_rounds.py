@@ -172,6 +172,16 @@ def test_another_deadline_holds_for_the_open_round() -> None:
     assert kinds(run.tick(3.0)) == ["Close"]
 
 
+def test_a_resumed_run_waits_for_the_devices_it_had_but_goes_on_without_them() -> None:
+    run = RunMachine(RunSettings(rounds=5, wait=5.0, quorum=0.5), first_round=3)
+    (wait,) = run.begin(("a",), 0.0, expected=ABC)
+    assert isinstance(wait, Wait)
+    assert isinstance(run.device_ready("b", 1.0)[0], Wait)
+    (opened,) = run.tick(5.0)
+    assert isinstance(opened, Open)
+    assert (opened.round, opened.cohort, opened.needed) == (3, ("a", "b"), 2)
+
+
 def test_a_pace_keeps_rounds_apart_but_not_the_evaluation() -> None:
     run = machine(pace=3.0)
     run.begin(ABC, 0.0)
