@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,8 @@ from kehefl.errors import UsageError, nearest
 
 class DataSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Where the rows of one device come from: a `dataset` and one of its clients (from 1), a `directory` of CSV files,
-    or a `sensor` that simulates its own history. `rows` limits the training rows."""
+    or a `sensor` that simulates its own history of `history_s` seconds. `clients` is how many devices share the data
+    set, `rows` limits the training rows to the first ones, `seed` makes simulated sensors differ."""
 
     dataset: str | None = None
     client: int | None = None
@@ -24,10 +26,11 @@ class DataSpec(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None = None
     rows: int | None = None
     seed: int = 0
+    history_s: float = 604_800.0
 
 
 class DatasetInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What `kehefl data` tells of a data set."""
+    """What `kehefl data` tells of a data set; `units` has one for each feature and the target."""
 
     title: str
     source: str
@@ -36,6 +39,7 @@ class DatasetInfo(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     features: tuple[str, ...]
     target: str
+    units: dict[str, str]
 
 
 _DATASETS: Final = ("homes",)
@@ -56,14 +60,15 @@ def describe(name: str) -> DatasetInfo:
         source="CityLearn Challenge 2022 data in the PyPI package CityLearn 1.8.0 (Fontana, California)",
         licence="MIT",
         clients=homes.HOMES,
-        rows=homes.HOMES * (homes.HOURS - homes.HISTORY_H - 1),
+        rows=homes.HOMES * homes.ROWS,
         features=homes.FEATURES,
         target=homes.TARGET,
+        units=dict(homes.UNITS),
     )
 
 
 def client_names(dataset: str, clients: int) -> tuple[str, ...]:
-    """Device ids for the clients of a data set that is shared by so many devices."""
+    """Device ids for the clients of a data set that so many devices share. UsageError when they cannot."""
     _check(dataset)
     from kehefl.data import homes
 
@@ -72,6 +77,8 @@ def client_names(dataset: str, clients: int) -> tuple[str, ...]:
 
 def open_shard(spec: DataSpec) -> Shard:
     """The rows that `spec` names. UsageError or DataError say what is wrong and what to do."""
+    if sum(source is not None for source in (spec.directory, spec.dataset, spec.sensor)) > 1:
+        raise UsageError("Data was named twice. Give one of --data DIR, --dataset NAME and --sensor NAME.")
     if spec.directory is not None:
         from kehefl.data.folder import open_folder
 
@@ -80,13 +87,14 @@ def open_shard(spec: DataSpec) -> Shard:
         _check(spec.dataset)
         from kehefl.data import homes
 
-        client = spec.client or 1
-        shard = homes.open_home(client, max(spec.clients or homes.HOMES, client))
+        shard = homes.open_home(
+            1 if spec.client is None else spec.client, homes.HOMES if spec.clients is None else spec.clients
+        )
         shard = _selected(shard, spec.features, spec.target)
     elif spec.sensor is not None:
         from kehefl.data.sensors import simulated_shard
 
-        shard = simulated_shard(spec.sensor, spec.features, spec.target, spec.seed)
+        shard = simulated_shard(spec.sensor, spec.features, spec.target, spec.seed, spec.history_s)
     else:
         raise UsageError("No data was named: give --data DIR, --dataset NAME or --sensor NAME.")
     return shard.limited(spec.rows) if spec.rows is not None else shard
@@ -98,12 +106,12 @@ def _selected(shard: Shard, features: tuple[str, ...], target: str | None) -> Sh
         raise UsageError(f"'{shard.source}' has the target '{shard.target}', not '{target}'. Leave --target out.")
     if not features:
         return shard
+    if len(set(features)) < len(features):
+        raise UsageError(f"A feature is named twice in {', '.join(features)}. Name each once.")
     for feature in features:
         if feature not in shard.features:
             raise UsageError(f"'{shard.source}' has no feature '{feature}'. {nearest(feature, shard.features)}")
     columns = [shard.features.index(feature) for feature in features]
-    import dataclasses
-
     return dataclasses.replace(
         shard,
         features=features,

@@ -1,24 +1,47 @@
-"""Sensors: a small class with a name, its columns and `read()`. One's own comes by `module:Class` or entry point."""
+"""Sensors: a small class with a name, its columns and `read()`. One's own comes by `module:Class` or entry point.
+
+class Attic:
+    name = "attic"
+    columns = ("temperature", "humidity")
+
+    def read(self):
+        return {"temperature": 21.5, "humidity": 40.0}
+"""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
-from collections.abc import Awaitable, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, cast, runtime_checkable
 
-from kehefl.data.shard import Shard
-from kehefl.errors import UsageError, nearest
+import numpy as np
+
+from kehefl.data.shard import Shard, shard_in_time
+from kehefl.errors import DataError, KeheflError, UsageError, nearest
 
 ENTRY_POINTS: Final = "kehefl.sensors"
+BUILT_IN: Final = {"room": "kehefl.data.sensors.room:Room", "scd30": "kehefl.data.sensors.scd30:Scd30"}
+#: A row of a simulated history a minute.
+HISTORY_INTERVAL_S: Final = 60.0
+HISTORY_S: Final = 7 * 86_400.0
+MOST_HISTORY_S: Final = 366 * 86_400.0
+#: What a simulated sensor learns from and to, unless it is said.
+DEFAULT_FEATURES: Final = ("co2", "humidity")
+DEFAULT_TARGET: Final = "temperature"
 
 
 @runtime_checkable
 class Sensor(Protocol):
     """What a device measures. `read` is called from a thread, or awaited when it is a coroutine function; it returns a
-    value for each of `columns`, and raises OSError when the sensor does not answer."""
+    value for each of `columns`, and raises OSError when the sensor does not answer.
+
+    A sensor that makes its readings up says so with `simulated = True`. It may bring its past:
+    `history(rows, interval_s)` gives rows, oldest first, each in the order of `columns`. A class that takes a `seed`
+    gets one.
+    """
 
     @property
     def name(self) -> str: ...
@@ -29,54 +52,135 @@ class Sensor(Protocol):
     def read(self) -> Mapping[str, float] | Awaitable[Mapping[str, float]]: ...
 
 
+class SimulatedSensor(Sensor, Protocol):
+    """A sensor with a past that it makes up."""
+
+    def history(self, rows: int, interval_s: float) -> Iterable[Sequence[float]]: ...
+
+
 def sensor_names() -> tuple[str, ...]:
     """Names that `--sensor` accepts beside `module:Class`."""
-    return ("room", *(entry.name for entry in entry_points(group=ENTRY_POINTS)))
+    return tuple(dict.fromkeys((*BUILT_IN, *_offered())))
 
 
-def load_sensor(spec: str) -> Sensor:
-    """The sensor of that name. UsageError says which there are, or what is wrong with the user's own."""
-    if spec == "room":
-        from kehefl.data.sensors.room import Room
+def load_sensor(spec: str, seed: int = 0) -> Sensor:
+    """The sensor of that name; `seed` goes to one that simulates. UsageError says which there are, or what is wrong
+    with the user's own."""
+    place = spec if ":" in spec else BUILT_IN.get(spec) or _offered().get(spec)
+    if place is None:
+        hint = nearest(spec, sensor_names())
+        raise UsageError(f"There is no sensor '{spec[:60]}'. {hint} One of your own is given as my_module:MySensor.")
+    made = _make(spec, _class_of(spec, place), seed)
+    if fault := _fault_of(made):
+        raise UsageError(f"'{spec}' is not a sensor: {fault}. It needs a class with `name`, `columns` and `read()`.")
+    return cast(Sensor, made)
 
-        return Room()
-    if ":" not in spec:
-        offered = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
-        if spec not in offered:
-            hint = nearest(spec, sensor_names())
-            raise UsageError(
-                f"There is no sensor '{spec[:60]}'. {hint} One of your own is given as my_module:MySensor."
-            )
-        spec = offered[spec]
-    module_name, _, class_name = spec.partition(":")
+
+def simulates(sensor: Sensor) -> bool:
+    """Whether the sensor makes its readings up."""
+    return bool(getattr(sensor, "simulated", False))
+
+
+def simulated_shard(
+    name: str, features: tuple[str, ...] = (), target: str | None = None, seed: int = 0, history_s: float = HISTORY_S
+) -> Shard:
+    """The past `history_s` seconds of a simulated sensor as rows, one a minute; the last fifth in time is held out.
+
+    UsageError for a sensor without a past, or a column it lacks; DataError for a past that cannot be used.
+    """
+    sensor = load_sensor(name, seed)
+    if not simulates(sensor) or not callable(getattr(sensor, "history", None)):
+        raise UsageError(f"Sensor '{name}' has no history. Record it into a folder: --data DIR.")
+    if not 2 * HISTORY_INTERVAL_S <= history_s <= MOST_HISTORY_S:
+        raise UsageError(f"A history of {history_s:g} s cannot be made. Ask for two minutes to a year.")
+    target = target or DEFAULT_TARGET
+    features = features or tuple(column for column in DEFAULT_FEATURES if column != target)
+    for column in (*features, target):
+        if column not in sensor.columns:
+            raise UsageError(f"Sensor '{name}' has no column '{column[:60]}'. {nearest(column, sensor.columns)}")
+    if target in features or len(set(features)) < len(features):
+        raise UsageError("A column was named twice in features and target. Name each once.")
+    wanted = int(history_s / HISTORY_INTERVAL_S)
+    past = cast(SimulatedSensor, sensor).history(wanted, HISTORY_INTERVAL_S)
+    try:
+        rows = np.asarray(past if isinstance(past, np.ndarray) else list(past), dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The history of sensor '{name}' is not rows of numbers ({error}). Mend its class.") from error
+    if rows.ndim != 2 or rows.shape[1] != len(sensor.columns) or len(rows) < 2 or not np.isfinite(rows).all():
+        raise DataError(
+            f"The history of sensor '{name}' is not rows of {len(sensor.columns)} finite numbers, two at least. "
+            "Mend its class."
+        )
+    return shard_in_time(
+        rows[:, [sensor.columns.index(column) for column in (*features, target)]],
+        name=sensor.name,
+        source=sensor.name,
+        simulated=True,
+        features=features,
+        target=target,
+    )
+
+
+def _offered() -> dict[str, str]:
+    """Sensors of other packages, as `module:Class` by name."""
+    from importlib.metadata import entry_points  # It costs a device a megabyte, and few need it.
+
+    return {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
+
+
+def _class_of(spec: str, place: str) -> type:
+    module_name, _, class_name = place.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
         # A console script does not have the working directory on its path; the operator's module usually lies there.
         sys.path.insert(0, here)
     try:
-        found = getattr(importlib.import_module(module_name), class_name, None)
-    except ImportError as error:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == module_name:
+            raise UsageError(
+                f"There is no module '{module_name}' for sensor '{spec}'. Start the device where {module_name}.py "
+                "lies, or install it."
+            ) from error
         raise UsageError(
-            f"The module of sensor '{spec}' cannot be imported ({error}). Start the device where {module_name}.py lies, "
-            "or install it."
+            f"The module of sensor '{spec}' cannot be imported ({type(error).__name__}: {error}). Mend it, or install "
+            "what it needs."
         ) from error
-    sensor = found() if isinstance(found, type) else None
-    if not isinstance(sensor, Sensor):
-        raise UsageError(f"'{spec}' is not a sensor. It needs a class with `name`, `columns` and `read()`.")
-    return sensor
+    found = getattr(module, class_name, None)
+    if isinstance(found, type):
+        return found
+    classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+    raise UsageError(
+        f"Module '{module_name}' has no class '{class_name}'. {nearest(class_name, classes)} "
+        "A sensor is given as my_module:MySensor."
+    )
 
 
-def simulates(sensor: Sensor) -> bool:
-    """Whether the sensor makes its readings up, with a history of its own."""
-    from kehefl.data.sensors.room import Room
+def _make(spec: str, kind: type, seed: int) -> Any:
+    try:
+        try:
+            seeded = "seed" in inspect.signature(kind).parameters
+        except ValueError:
+            seeded = False
+        return kind(seed=seed) if seeded else kind()
+    except KeheflError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"Sensor '{spec}' cannot be started ({type(error).__name__}: {error}). Check that it is connected, and "
+            "that its class needs no arguments."
+        ) from error
 
-    return isinstance(sensor, Room)
 
-
-def simulated_shard(name: str, features: tuple[str, ...], target: str | None, seed: int) -> Shard:
-    """The history of a simulated sensor as rows. UsageError for one that does not simulate, or a column it lacks."""
-    if not simulates(load_sensor(name)):
-        raise UsageError(f"Sensor '{name}' has no history. Record it into a folder: --data DIR.")
-    from kehefl.data.sensors.room import room_shard
-
-    return room_shard(features, target, seed)
+def _fault_of(sensor: Any) -> str:
+    """What keeps an object from being a sensor, or nothing."""
+    name, columns = getattr(sensor, "name", None), getattr(sensor, "columns", None)
+    if not isinstance(name, str) or not name:
+        return "its `name` is no text"
+    if not isinstance(columns, tuple) or not columns or not all(isinstance(column, str) for column in columns):
+        return "its `columns` is no tuple of names"
+    if len({"timestamp", *columns}) <= len(columns) or any(not column.strip() for column in columns):
+        return "its `columns` are not different from each other and from 'timestamp'"
+    if not callable(getattr(sensor, "read", None)):
+        return "it has no `read()`"
+    return ""

@@ -1,103 +1,119 @@
 """`room`: a simulated room with people in it, for trying things out without a sensor. Labelled simulated everywhere.
 
-CO2 by mass balance and temperature by heat balance of a well-mixed room, humidity from a constant moisture content:
+A well-mixed room: CO2 by mass balance, temperature by heat balance, humidity from the water in its air.
 
-    V dC/dt   = n G + Q (C_out - C)                       C ppm, V m3, G CO2 of a person, Q m3/h ventilation
-    K dT/dt   = n P + H (T_set - T) + (U + 0.33 Q) (T_out - T)     K Wh/K, P W, H, U W/K
+    V dC/dt = 1e6 n G + Q (C_out - C)                    C ppm, V m3, G m3/h CO2 of a person, Q m3/h ventilation
+    K dT/dt = n P + R (T_set - T)+ + (U + c Q) (T_out - T)    K Wh/K, P W of a person, R W/K radiator, U W/K walls,
+                                                         c = 0.33 Wh/(m3 K) heat capacity of air; (x)+ is max(x, 0)
+    RH = 100 (w + n m) / s(T)                            w, m g/m3, s(T) g/m3 saturation by the Magnus formula
+
+Integrated by explicit Euler steps of a minute, far below the room's time constants of an hour and more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kehefl.data.shard import Shard
-from kehefl.errors import UsageError, nearest
-
 COLUMNS: Final = ("co2", "temperature", "humidity")
 STEP_S: Final = 60
-HISTORY_DAYS: Final = 7
-TEST_SHARE: Final = 0.2
-#: CO2 that a sitting person breathes out: 0.018 m3 an hour.
+STEP_H: Final = STEP_S / 3600
+STEPS_A_DAY: Final = 86_400 // STEP_S
+#: What is simulated at a time when the room is read on and on.
+CHUNK_STEPS: Final = 7 * STEPS_A_DAY
+#: CO2 that a sitting person breathes out, and the heat that one gives off.
 PERSON_CO2_M3H: Final = 0.018
 PERSON_HEAT_W: Final = 80.0
+#: Moisture that one person adds to the air, g/m3.
+PERSON_MOISTURE_GM3: Final = 0.4
+#: Fresh air for each of the people that the room is meant for, at least: keeps C below 420 + 1e6 G / 13 = 1805 ppm.
+PERSON_AIR_M3H: Final = 13.0
 OUTDOOR_CO2_PPM: Final = 420.0
+AIR_HEAT_WHM3K: Final = 0.33
+#: Standard deviation of a reading: ppm, degC, percent.
+NOISE: Final = (8.0, 0.05, 0.4)
+#: The range of the sensor that the room stands in for (SCD30).
+LOWEST: Final = (400.0, -40.0, 0.0)
+HIGHEST: Final = (10_000.0, 70.0, 100.0)
 
 
 class Room:
-    """A room that is lived in from now on; a reading a step of one simulated minute."""
+    """A simulated room; rooms differ by `seed`. Each reading is one minute of the room after the one before."""
 
     name = "room"
     columns = COLUMNS
     simulated = True
 
     def __init__(self, seed: int = 0) -> None:
-        self._rows = simulate(seed, HISTORY_DAYS * 86_400 // STEP_S)
-        self._next = 0
+        self._seed = seed
+        self._readings: Iterator[Mapping[str, float]] | None = None
 
     def read(self) -> Mapping[str, float]:
-        """The next minute of the room: ppm, degC, percent."""
-        row = self._rows[self._next % len(self._rows)]
-        self._next += 1
-        return dict(zip(COLUMNS, (float(value) for value in row), strict=True))
+        """The next minute of the room: co2 in ppm, temperature in degC, humidity in percent."""
+        if self._readings is None:
+            self._readings = _endless(self._seed)
+        return next(self._readings)
+
+    def history(self, rows: int, interval_s: float = STEP_S) -> NDArray[np.float32]:
+        """The first `rows` readings of the room, float32 [rows, 3] in the order of `columns`, one in `interval_s`
+        seconds (rounded to whole minutes, one at least)."""
+        stride = max(1, round(interval_s / STEP_S))
+        return np.ascontiguousarray(simulate(self._seed, rows * stride)[::stride])
 
 
 def simulate(seed: int, steps: int) -> NDArray[np.float32]:
-    """`steps` minutes of a room, float32 [steps, 3] in the order of COLUMNS. Rooms differ by `seed`."""
+    """`steps` minutes of a room from midnight on, float32 [steps, 3] in the order of COLUMNS."""
     rng = np.random.default_rng(seed)
+    meant_for = int(rng.integers(1, 4))
     volume = rng.uniform(30, 90)
-    ventilation = volume * rng.uniform(0.3, 1.2)
+    ventilation = max(volume * rng.uniform(0.3, 1.2), PERSON_AIR_M3H * meant_for)
     capacity = volume * rng.uniform(8, 14)
-    loss, heating, comfort = rng.uniform(15, 40), rng.uniform(60, 120), rng.uniform(19.5, 22.5)
-    most_people = int(rng.integers(1, 4))
-    hours = np.arange(steps) * STEP_S / 3600
-    hour_of_day = hours % 24
-    outdoor = (
-        rng.uniform(2, 12)
-        + 5 * np.sin(2 * np.pi * (hour_of_day - 9) / 24)
-        + np.repeat(rng.normal(0, 2, int(hours[-1] // 24) + 1), 24 * 3600 // STEP_S)[:steps]
-    )
-    home = (hour_of_day < 8) | (hour_of_day > 17)
-    presence = np.repeat(rng.integers(0, most_people + 1, steps // 30 + 1), 30)[:steps]
-    people = np.where(home, np.maximum(presence, 1), (presence == most_people) * 1)
+    loss, radiator, comfort = rng.uniform(15, 40), rng.uniform(150, 300), rng.uniform(19.5, 22.5)
+    moisture = rng.uniform(6.0, 8.0)
+
+    hours: NDArray[np.float64] = np.arange(steps, dtype=np.float64) * STEP_H
+    days = steps // STEPS_A_DAY + 1
+    # Warmest at 15 h; some days are warmer than others.
+    outdoor = rng.uniform(4, 12) + 5 * np.sin(2 * np.pi * (hours % 24 - 9) / 24)
+    outdoor += np.repeat(np.clip(rng.normal(0, 2, days), -4, 4), STEPS_A_DAY)[:steps]
+    people = _people(rng, hours % 24, meant_for)
+
+    # Plain floats and lists: a step of numpy scalars takes ten times as long.
     co2, warmth = OUTDOOR_CO2_PPM + 100.0, comfort
-    moisture = rng.uniform(6.0, 9.0)
-    rows = np.empty((steps, 3))
-    step_h = STEP_S / 3600
-    for index in range(steps):
-        number = float(people[index])
-        co2 += step_h * (number * PERSON_CO2_M3H * 1e6 + ventilation * (OUTDOOR_CO2_PPM - co2)) / volume
-        gain = number * PERSON_HEAT_W + heating * max(0.0, comfort - warmth) * 2
-        warmth += step_h * (gain + (loss + 0.33 * ventilation) * (float(outdoor[index]) - warmth)) / capacity
-        # Saturation by the Magnus formula; moisture in g/m3, a little of it from people.
-        saturation = 216.7 * 6.112 * np.exp(17.62 * warmth / (243.12 + warmth)) / (273.15 + warmth)
-        rows[index] = co2, warmth, min(95.0, 100 * (moisture + 0.4 * number) / saturation)
-    rows += rng.normal(0, (8.0, 0.05, 0.4), rows.shape)
-    return rows.astype(np.float32)
+    exchange = loss + AIR_HEAT_WHM3K * ventilation
+    level, temperature = [], []
+    for number, outside in zip(people.tolist(), outdoor.tolist(), strict=True):
+        co2 += STEP_H * (1e6 * number * PERSON_CO2_M3H + ventilation * (OUTDOOR_CO2_PPM - co2)) / volume
+        heat = number * PERSON_HEAT_W + radiator * max(comfort - warmth, 0.0)
+        warmth += STEP_H * (heat + exchange * (outside - warmth)) / capacity
+        level.append(co2)
+        temperature.append(warmth)
+
+    warm = np.array(temperature)
+    humidity = 100 * (moisture + PERSON_MOISTURE_GM3 * people) / saturation_gm3(warm)
+    rows = np.column_stack([level, warm, humidity]) + rng.normal(0, NOISE, (steps, len(COLUMNS)))
+    return np.clip(rows, LOWEST, HIGHEST).astype(np.float32)
 
 
-def room_shard(features: tuple[str, ...], target: str | None, seed: int) -> Shard:
-    """A week of a room as rows; the last fifth in time is held out. Default: co2 and humidity to temperature."""
-    target = target or "temperature"
-    features = features or tuple(column for column in ("co2", "humidity") if column != target)
-    for column in (*features, target):
-        if column not in COLUMNS:
-            raise UsageError(f"Sensor 'room' has no column '{column}'. {nearest(column, COLUMNS)}")
-    rows = simulate(seed, HISTORY_DAYS * 86_400 // STEP_S)
-    split = int(len(rows) * (1 - TEST_SHARE))
-    x = np.ascontiguousarray(rows[:, [COLUMNS.index(column) for column in features]])
-    y = np.ascontiguousarray(rows[:, COLUMNS.index(target)])
-    return Shard(
-        name="room",
-        source="room",
-        simulated=True,
-        features=features,
-        target=target,
-        x_train=x[:split],
-        y_train=y[:split],
-        x_test=x[split:],
-        y_test=y[split:],
-    )
+def saturation_gm3(temperature: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Water that air of `temperature` degC can hold, g/m3 (Magnus formula over water, WMO-No. 8 coefficients)."""
+    pressure_hpa = 6.112 * np.exp(17.62 * temperature / (243.12 + temperature))
+    held: NDArray[np.float64] = 216.7 * pressure_hpa / (273.15 + temperature)
+    return held
+
+
+def _people(rng: np.random.Generator, hour: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """How many people are in the room: at night and in the evening one at least, by day seldom any; they come and go
+    every half hour."""
+    come = np.repeat(rng.integers(0, most + 1, len(hour) // 30 + 1), 30)[: len(hour)]
+    at_home = (hour < 8) | (hour > 17)
+    return np.where(at_home, np.maximum(come, 1), come == most).astype(np.float64)
+
+
+def _endless(seed: int) -> Iterator[Mapping[str, float]]:
+    while True:
+        for row in simulate(seed, CHUNK_STEPS).tolist():
+            yield dict(zip(COLUMNS, row, strict=True))
