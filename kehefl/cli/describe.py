@@ -31,7 +31,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
-def _text(stamped: Stamped) -> str:  # noqa: PLR0911 - one line per event
+def _text(stamped: Stamped) -> str:
     match stamped.event:
         case Notice(text=text):
             return text

@@ -48,7 +48,9 @@ TELEMETRY_EVERY_S: Final = 2.0
 #: After this long without a new part, the parts that lack are asked for again.
 MODEL_PATIENCE_S: Final = 5.0
 
-Key = tuple[str, int, int]
+#: Run, round, attempt and server: a server that was killed and resumes its run asks anew.
+Key = tuple[str, int, int, str]
+NO_ROUND: Final[Key] = ("", 0, 0, "")
 
 
 class Agent:
@@ -88,7 +90,8 @@ class Agent:
         self._upload: Upload | None = None
         self._progress = 0.0
         self._loss: float | None = None
-        client_id = device if topics.federation == "default" else f"{topics.federation}-{device}"
+        # An id has no dot in it, so no two devices of different federations share a client id.
+        client_id = device if topics.federation == "default" else f"{topics.federation}.{device}"
         self.link = Link(
             address,
             client_id,
@@ -142,6 +145,14 @@ class Agent:
             self._trainer.use(shard)
             give_back_memory()
 
+    async def _refresh_rows(self) -> None:
+        """A run begins: recordings may have grown, and the server has to know before it counts on them."""
+        before = self._shard
+        await self._load_rows()
+        if self._shard is not before and self.link.status.state is LinkState.UP:
+            birth = encode(self._birth(self._state, self._no_rows))
+            self.link.post(self._topics.device_status(self.device), birth, retain=True)
+
     # Telling the server ----------------------------------------------------------------------------------------------
 
     def _birth(self, state: DeviceState, reason: str = "") -> DeviceStatus:
@@ -185,7 +196,7 @@ class Agent:
             if self.link.status.state is not LinkState.UP:
                 continue
             reading = read_process()
-            run, round_, _ = self._key or ("", 0, 0)
+            run, round_, _, _ = self._key or NO_ROUND
             message = Telemetry(
                 device=self.device,
                 boot=self._boot,
@@ -201,7 +212,7 @@ class Agent:
             self.link.post(self._topics.telemetry(self.device), encode(message), qos=0)
 
     def _say(self, kind: Kind, text: str, *, loss: float | None = None) -> None:
-        run, round_, _ = self._key or ("", 0, 0)
+        run, round_, _, _ = self._key or NO_ROUND
         self._tell(Told(device=self.device, kind=kind, text=text, run=run, round=round_, loss=loss))
 
     # Messages ------------------------------------------------------------------------------------------------------
@@ -228,7 +239,7 @@ class Agent:
         self._models_in.add(part.payload, body)
 
     def _on_manifest(self, manifest: Manifest, body: memoryview, sizes: tuple[int, int]) -> None:
-        key = (manifest.run, manifest.round, manifest.attempt)
+        key = (manifest.run, manifest.round, manifest.attempt, manifest.server)
         if manifest.state == "ended":
             self._on_ended(manifest)
             return
@@ -261,7 +272,7 @@ class Agent:
         self._key = None
 
     def _on_request(self, request: Request) -> None:
-        key = (request.run, request.round, request.attempt)
+        key = (request.run, request.round, request.attempt, request.server)
         ok, reason = True, "here"
         if request.verb == "resend":
             if self._upload is not None and key == self._key and self._work is None:
@@ -315,20 +326,23 @@ class Agent:
 
     async def _take_part(self, manifest: Manifest, body: memoryview) -> None:
         try:
-            async with asyncio.timeout(manifest.deadline_s):
-                began = time.perf_counter()
-                if manifest.task == "statistics":
-                    await self._load_rows()
-                vector = await self._global_model(manifest, body)
-                order = self._order(manifest, vector)
-                download_s = time.perf_counter() - began
-                self._state = "training"
-                outcome = await self._trainer.carry_out(order, self._on_progress)
-                self._progress, self._loss, self._state = 1.0, outcome.loss, "uploading"
-                self._upload = self._pack(manifest, outcome, download_s)
-                await self._send(self._upload, ())
-        except TimeoutError:
-            self._say("refused", f"round {manifest.round}: not finished within {manifest.deadline_s:.0f} s")
+            began = time.perf_counter()
+            if manifest.task == "statistics":
+                await self._refresh_rows()
+            vector = await self._global_model(manifest, body)
+            order = self._order(manifest, vector)
+            download_s = time.perf_counter() - began
+            self._state = "training"
+            # Without a limit of its own: the server may pause, or take a late update; its next manifest ends the work.
+            outcome = await self._trainer.carry_out(order, self._on_progress)
+            self._progress, self._loss, self._state = 1.0, outcome.loss, "uploading"
+            self._upload = self._pack(manifest, outcome, download_s)
+            await self._send(self._upload, ())
+        except BrokerError as error:
+            # Not a refusal: after the reconnect the retained manifest comes again, and with it another try.
+            if self._upload is None:
+                self._key = None
+            self._say("link", f"round {manifest.round} goes on when the broker is back: {error}")
         except (RefusedError, ProtocolError) as error:
             self._refuse(manifest, str(error))
         except Exception as error:  # noqa: BLE001 - a user's model may raise anything; the server has to hear of it
@@ -418,11 +432,14 @@ class Agent:
         if payload is None or training is None or manifest.inline:
             return self._inline_model(manifest, body)
         specs = self._specs(training.model, len(manifest.features))
+        give_up_at = time.monotonic() + max(manifest.deadline_s, MODEL_PATIENCE_S)
         while True:
             try:
                 async with asyncio.timeout(MODEL_PATIENCE_S):
                     return await self._models_in.get(payload, specs)
             except TimeoutError:
+                if time.monotonic() >= give_up_at:
+                    raise RefusedError(f"the model did not arrive within {manifest.deadline_s:.0f} s") from None
                 # Subscribing makes the broker send what it retains: exactly the parts that lack.
                 for part in self._models_in.missing(payload.digest):
                     topic = self._topics.model(payload.digest.hex(), part)

@@ -50,7 +50,11 @@ class ModelInbox:
         while not assembly.complete:
             self._arrived.clear()
             await self._arrived.wait()
-        return bytes(assembly.body())
+        try:
+            return bytes(assembly.body())
+        except ProtocolError:
+            del self._assemblies[expected.digest]  # What is wrong as a whole must come anew.
+            raise
 
     def _expect(self, expected: Payload, specs: Sequence[TensorSpec]) -> Assembly:
         assembly = self._assemblies.get(expected.digest)

@@ -16,7 +16,7 @@ READ_LIMIT_S = 30.0
 
 
 async def record(sensor: Sensor, directory: Path, interval_s: float, device: str, tell: Tell) -> None:
-    """Read `sensor` every `interval_s` seconds into daily CSV files in `directory`. A failed reading is told, not fatal."""
+    """Read `sensor` every `interval_s` seconds into daily CSV files in `directory`. A failed reading is told."""
     recorder = Recorder(directory, sensor.columns)
     tell(Told(device=device, kind="recording", text=f"recording {sensor.name} to {directory} every {interval_s:g} s"))
     while True:

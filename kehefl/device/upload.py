@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
+from kehefl.errors import BrokerError
 from kehefl.protocol.envelope import encode
 from kehefl.protocol.messages import TensorSpec, Update
-from kehefl.protocol.tensors import PART_BYTES, SINGLE_PART_BYTES, split
+from kehefl.protocol.tensors import SINGLE_PART_BYTES, split, step_bytes
 from kehefl.protocol.topics import Topics
 from kehefl.transport.link import Link
 
@@ -31,7 +32,7 @@ class Upload:
         limit = SINGLE_PART_BYTES if max_packet_bytes is None else max(1024, max_packet_bytes - ENVELOPE_BYTES)
         self._payloads = split(self._body, specs, limit) if specs else []
         self.parts = max(1, len(self._payloads))
-        self._step = len(self._body) if self.parts == 1 else min(PART_BYTES, limit)
+        self._step = step_bytes(len(self._body), limit)
 
     def part(self, part: int) -> bytes:
         """The MQTT payload of one part."""
@@ -51,7 +52,7 @@ def post_upload(link: Link, topics: Topics, upload: Upload) -> None:
 async def send_upload(link: Link, topics: Topics, upload: Upload, parts: Sequence[int] = ()) -> None:
     """Send the given parts, or all.
 
-    A single small part is handed to the link without waiting for the broker: only the server's own answer, the next
+    Raises BrokerError when the link is lost meanwhile. A single small part is handed to the link without waiting for the broker: only the server's own answer, the next
     manifest, means that it has it, and it asks again for what it lacks.
     """
     update = upload.update
@@ -66,6 +67,9 @@ async def send_upload(link: Link, topics: Topics, upload: Upload, parts: Sequenc
             topic = topics.upload(update.device, update.run, update.round, part)
             await link.publish(topic, upload.part(part), timeout_s=60.0)
 
-    async with asyncio.TaskGroup() as group:
-        for part in wanted:
-            group.create_task(send(part))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part in wanted:
+                group.create_task(send(part))
+    except* BrokerError as errors:
+        raise BrokerError(str(errors.exceptions[0])) from None

@@ -1,4 +1,4 @@
-"""What a device computes in a round. Pure: rows and an order in, an outcome out; runs in a thread or another process."""
+"""What a device computes in a round. Pure: rows and an order in, an outcome out; for a thread or another process."""
 
 from __future__ import annotations
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Sums = Mapping[str, float]
 
-REGRESSION_SUMS = frozenset({"n", "sse", "sae", "sum_y", "sum_yy"})
+#: Its square, times any number of devices, is still a finite float64.
+LARGEST_SUM: Final = 1e100
+
+REGRESSION_SUMS: Final = frozenset({"n", "sse", "sae", "sum_y", "sum_yy"})
 
 
 def regression_sums(y: NDArray[Any], predicted: NDArray[Any]) -> dict[str, float]:
@@ -32,10 +35,14 @@ def regression_sums(y: NDArray[Any], predicted: NDArray[Any]) -> dict[str, float
 
 
 def valid_sums(sums: Sums) -> bool:
-    """Whether reported sums can come from an evaluation: the right keys, finite, none negative where none can be."""
-    if frozenset(sums) != REGRESSION_SUMS or not all(math.isfinite(value) for value in sums.values()):
+    """Whether reported sums can come from an evaluation: the right keys, a whole number of rows, no impossible sum."""
+    if frozenset(sums) != REGRESSION_SUMS or not all(abs(value) <= LARGEST_SUM for value in sums.values()):
         return False
-    return sums["n"] >= 0 and sums["sse"] >= 0 and sums["sae"] >= 0 and sums["sum_yy"] >= 0
+    rows = sums["n"]
+    if rows < 0 or rows != int(rows) or sums["sse"] < 0 or sums["sae"] < 0 or sums["sum_yy"] < 0:
+        return False
+    # Cauchy-Schwarz, with room for rounding: no rows have a larger sum.
+    return sums["sum_y"] ** 2 <= rows * sums["sum_yy"] * (1 + 1e-6) + 1e-9
 
 
 def pool(parts: Iterable[Sums]) -> dict[str, float]:

@@ -141,6 +141,17 @@ class RunMachine:
         waiting = {*self.cohort, *self.carried} - self.responded - self._withdrawn
         return tuple(sorted(waiting))
 
+    def awaited(self, device: str) -> tuple[int, int]:
+        """Round and attempt of the answer that is expected of a device of the open round."""
+        return self._late_from[:2] if device in self.carried else (self.round, self.attempt)
+
+    def nudge(self, now: float) -> list[Action]:
+        """Ask silent devices now: the connection was broken, and what they sent meanwhile is lost."""
+        if self.phase != "open" or self.paused or not self.outstanding:
+            return []
+        self._nudge_at = now + self._nudge_every()
+        return [Nudge(self.round, self.attempt, self.outstanding)]
+
     def wake_at(self) -> float | None:
         """When `tick` has something to do, unless something else happens before; None if never."""
         if self.paused:
@@ -195,7 +206,7 @@ class RunMachine:
         return []
 
     def device_left(self, device: str, reason: str, now: float) -> list[Action]:
-        """A device left in good order, was drained or evicted, or refused the run: nothing is expected of it any more."""
+        """A device left in good order, was drained or evicted, or refused the run: nothing more is expected of it."""
         self.members.pop(device, None)
         self._expected -= {device}
         if reason:
@@ -376,7 +387,7 @@ class RunMachine:
         named = " Missing: " + self._names(lost) + "." if lost else ""
         return (
             f"Round {self.round} did not open: {ready} of {needed} needed devices were ready within "
-            f"{self.settings.wait:g} s.{named} Start devices (kehefl-device), or ask for fewer with devices= or quorum=."
+            f"{self.settings.wait:g} s.{named} Start devices (kehefl-device), or ask for fewer (devices=, quorum=)."
         )
 
     def _refusals(self) -> str:

@@ -37,8 +37,13 @@ _DECODERS = {code: msgspec.msgpack.Decoder(kind, strict=True) for code, kind in 
 
 
 def encode(message: Message, body: bytes | memoryview = b"") -> bytes:
-    """One payload for MQTT: the envelope around `message`, followed by `body` (tensor bytes)."""
+    """One payload for MQTT: the envelope around `message`, followed by `body` (tensor bytes).
+
+    Raises ProtocolError when the header is longer than a receiver would take (a cohort of more than 60,000 devices).
+    """
     header = _ENCODER.encode(message)
+    if len(header) > MAX_HEADER_BYTES:
+        raise ProtocolError(f"The header of the {type(message).__name__} is too long ({len(header)} bytes).")
     preamble = _PREAMBLE.pack(MAGIC, PROTOCOL_VERSION, _CODE_OF[type(message)], 0, len(header))
     check = hashlib.blake2s(preamble + header, digest_size=_CHECK_BYTES).digest()
     return b"".join((preamble, check, header, body))

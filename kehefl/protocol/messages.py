@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Id = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}$")]
-RunId = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}$")]
+Id = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,64}\Z")]
+RunId = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,64}\Z")]
 Boot = Annotated[str, Meta(min_length=1, max_length=32)]
 Text = Annotated[str, Meta(max_length=500)]
 Name = Annotated[str, Meta(max_length=128)]
@@ -216,7 +216,7 @@ class ControlRequest(Message, frozen=True):
 
     correlation: Boot
     line: Annotated[str, Meta(max_length=4000)]
-    reply_to: Boot
+    reply_to: Id
 
 
 class ControlReply(Message, frozen=True):

@@ -57,9 +57,8 @@ def unflatten(vector: Vector, specs: Sequence[TensorSpec]) -> dict[str, NDArray[
 
 
 def split(body: memoryview, specs: Sequence[TensorSpec], max_part_bytes: int = PART_BYTES) -> list[Payload]:
-    """The Payload of each part of `body`. One part up to 4 MiB or `max_part_bytes`, whichever the broker allows."""
-    single = min(SINGLE_PART_BYTES, max_part_bytes) if max_part_bytes < PART_BYTES else SINGLE_PART_BYTES
-    step = len(body) if len(body) <= single else min(PART_BYTES, max_part_bytes)
+    """The Payload of each part of `body`. The parts are `step_bytes` long, the last one shorter."""
+    step = step_bytes(len(body), max_part_bytes)
     pieces = [body[start : start + step] for start in range(0, len(body), step)] if len(body) else [body]
     digests = [hashlib.sha256(piece).digest() for piece in pieces]
     digest = hashlib.sha256(b"".join(digests)).digest()
@@ -74,6 +73,12 @@ def split(body: memoryview, specs: Sequence[TensorSpec], max_part_bytes: int = P
         )
         for part, part_digest in enumerate(digests)
     ]
+
+
+def step_bytes(total_bytes: int, max_part_bytes: int) -> int:
+    """Length of the parts of a payload: one part up to 4 MiB if the broker allows it, else parts of at most 1 MiB."""
+    single = min(SINGLE_PART_BYTES, max_part_bytes)
+    return total_bytes if total_bytes <= single else min(PART_BYTES, max_part_bytes)
 
 
 class Assembly:
@@ -115,6 +120,8 @@ class Assembly:
         if self.parts == 1:
             self._pieces[0] = body
         else:
+            if payload.part < self.parts - 1:
+                self._step = len(body)
             if self._buffer is None:
                 self._buffer = bytearray(self.total_bytes)
             start = payload.part * (self._step or 0)
@@ -149,9 +156,10 @@ class Assembly:
         else:
             step = -(-self.total_bytes // self.parts)
             if payload.part < self.parts - 1:
-                # Every part but the last has the same length; the first one to come tells it.
-                self._step = self._step or length
-                fits = length == self._step and step <= length and (self.parts - 1) * length < self.total_bytes
+                # Every part but the last has the same length; the first good one tells it.
+                fits = (
+                    length == (self._step or length) and step <= length and (self.parts - 1) * length < self.total_bytes
+                )
             else:
                 fits = 0 < length <= step
         if not fits:

@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+import msgspec
+
 from kehefl.errors import BrokerError
 from kehefl.federation.rounds import Open
 from kehefl.protocol.envelope import encode
 from kehefl.protocol.messages import Manifest, ModelPart, Payload, Request
-from kehefl.protocol.tensors import INLINE_BYTES, PART_BYTES, SINGLE_PART_BYTES, split
+from kehefl.protocol.tensors import INLINE_BYTES, SINGLE_PART_BYTES, split, step_bytes
 from kehefl.protocol.topics import Topics
 from kehefl.server.run import Run
 from kehefl.transport.link import Link
@@ -52,7 +54,7 @@ class Announcer:
             body = memoryview(vector.astype("<f4", copy=False).data).cast("B")
             payloads = split(body, run.specs, self._part_limit())
             payload = payloads[0]
-            inline = len(body) <= INLINE_BYTES
+            inline = len(body) <= min(INLINE_BYTES, self._part_limit())
         manifest = Manifest(
             run=run.run,
             round=order.round,
@@ -97,6 +99,13 @@ class Announcer:
         while self._retained:
             self._clear_oldest()
 
+    def end_foreign(self, stale: Manifest) -> None:
+        """A server that is gone left an order behind: take it back, and clear the model that goes with it."""
+        self._link.post(self._topics.round, encode(msgspec.structs.replace(stale, state="ended")), retain=True)
+        if stale.model is not None and not stale.inline:
+            self._retained.append((stale.model.digest, stale.model.parts))
+            self._clear_oldest()
+
     def announce_again(self) -> None:
         """After a reconnect: the broker may have forgotten what it retained."""
         if self._model is not None:
@@ -106,15 +115,15 @@ class Announcer:
 
     def nudge(self, run: Run, devices: tuple[str, ...]) -> None:
         """Ask silent devices for what lacks of their update."""
-        machine = run.machine
         for device in devices:
+            round_, attempt = run.machine.awaited(device)
             request = Request(
                 correlation=secrets.token_hex(8),
                 server=self._boot,
                 verb="resend",
                 run=run.run,
-                round=machine.round,
-                attempt=machine.attempt,
+                round=round_,
+                attempt=attempt,
                 parts=run.missing_parts(device),
             )
             self._link.post(self._topics.command(device, "resend"), encode(request))
@@ -141,7 +150,7 @@ class Announcer:
         if self._model is None:
             return
         payloads, body = self._model
-        step = len(body) if len(payloads) == 1 else min(PART_BYTES, self._part_limit())
+        step = step_bytes(len(body), self._part_limit())
         window = asyncio.Semaphore(PARTS_IN_FLIGHT)
 
         async def publish(payload: Payload) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -62,7 +61,7 @@ class Checkpoints:
         path = directory / f"round-{round_:04d}.safetensors"
         temporary = path.with_suffix(".tmp")
         temporary.write_bytes(data)
-        os.replace(temporary, path)
+        temporary.replace(path)
         if len(data) >= KEEP_ALL_BELOW_BYTES:
             for old in sorted(directory.glob("round-*.safetensors"))[:-KEPT_ROUNDS]:
                 old.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -17,26 +17,23 @@ from kehefl.federation.settings import RunSettings, parse_settings
 from kehefl.federation.strategies import Strategy, load_strategy
 from kehefl.models.base import Model
 from kehefl.models.load import load_model
-from kehefl.protocol.messages import Reply, Update
+from kehefl.protocol.messages import Manifest, Reply, Update
 from kehefl.server.announcer import Announcer
 from kehefl.server.checkpoints import Checkpoints, Saved
-from kehefl.server.events import (
-    DeviceRefused,
-    Notice,
-    RoundClosed,
-    RoundEvaluated,
-    RoundOpened,
-    RoundPhase,
-    RunChanged,
-    RunStarted,
-    RunStatus,
-    UpdateReceived,
-)
+from kehefl.server.events import DeviceRefused, Notice, RoundEvaluated, RoundPhase, RunChanged, RunStatus
 from kehefl.server.measuring import RunReports
 from kehefl.server.registry import Registry
 from kehefl.server.run import OpenRound, Run
 from kehefl.server.runlog import RunRow
 from kehefl.server.stream import EventStream
+from kehefl.server.telling import (
+    round_closed,
+    round_opened,
+    round_phase,
+    run_changed,
+    run_started,
+    update_received,
+)
 
 #: Devices report what a run cost them when it ends; one that does not is named and not waited for any longer.
 REPORT_LIMIT_S: Final = 2.0
@@ -57,8 +54,10 @@ class Coordinator:
         models: Mapping[str, Model],
         strategies: Mapping[str, Strategy],
         own: Callable[[Coroutine[Any, Any, None]], object],
+        boot: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._boot = boot
         self._announcer = announcer
         self._registry = registry
         self._stream = stream
@@ -77,7 +76,7 @@ class Coordinator:
     # What the operator wants ---------------------------------------------------------------------------------------
 
     def start(self, run_id: str, scenario: str, settings: RunSettings) -> None:
-        """Begin a run. UsageError for a model or strategy that does not exist, RefusedError when it cannot begin now."""
+        """Begin a run. UsageError for an unknown model or strategy, RefusedError when it cannot begin now."""
         self._refuse_if_busy()
         if scenario != "federated":
             raise RefusedError(
@@ -87,7 +86,7 @@ class Coordinator:
         run = Run(
             run_id,
             settings,
-            self._models.get(settings.model) or load_model(settings.model),
+            self._known_model(settings.model),
             self._strategies.get(settings.strategy) or load_strategy(settings.strategy),
             self._registry.common_columns(self._registry.available()),
         )
@@ -102,7 +101,7 @@ class Coordinator:
             raise RefusedError(f"Run {row.run} ended before its first checkpoint. Start it anew: run start")
         settings = msgspec.json.decode(row.settings, type=RunSettings)
         parameters, about = self._checkpoints.load(row.checkpoint, row.sha256)
-        model = self._models.get(settings.model) or load_model(settings.model)
+        model = self._known_model(settings.model)
         strategy = self._strategies.get(settings.strategy) or load_strategy(settings.strategy)
         run = Run(
             row.run, settings, model, strategy, (about.features, about.target), first_round=row.rounds_completed + 1
@@ -176,8 +175,17 @@ class Coordinator:
             self._carry_out(self.run.machine.device_left(device, reason, self._clock()))
 
     def link_up(self) -> None:
-        """The broker is (again) there: it may have lost what it retained."""
+        """The broker is (again) there: it may have lost what it retained, and what was sent to us meanwhile."""
         self._announcer.announce_again()
+        if self.run is not None:
+            self._carry_out(self.run.machine.nudge(self._clock()))
+
+    def take_manifest(self, manifest: Manifest) -> None:
+        """A retained order. One of a server that is gone is taken back: devices must not work for nobody."""
+        if manifest.server != self._boot and manifest.state == "open" and self.run is None:
+            self._announcer.end_foreign(manifest)
+            text = f"Took back round {manifest.round} of run {manifest.run}, which a server that is gone had left open."
+            self._stream.emit(Notice(level="info", text=text))
 
     def take_update(self, update: Update, body: memoryview, packet_bytes: int) -> None:
         """An update whose device and boot are known. ProtocolError says why it is not accepted."""
@@ -189,7 +197,7 @@ class Coordinator:
             case Verdict.DUPLICATE:
                 return
             case Verdict.LATE:
-                self._stream.emit(self._received(run, update, len(body), late=True))
+                self._stream.emit(update_received(run, update, len(body), self._clock(), late=True))
                 return
             case Verdict.STALE:
                 raise ProtocolError(
@@ -199,7 +207,8 @@ class Coordinator:
                 raise ProtocolError(f"'{update.device}' is not in the cohort of round {update.round}.")
         if run.open is not None:
             run.open.received_bytes += packet_bytes
-        if not run.gather(update, body, verdict):
+        known = self._registry.get(update.device)
+        if not run.gather(update, body, verdict, known.birth.rows_train if known else 0):
             return
         now = self._clock()
         if run.open is not None:
@@ -209,7 +218,8 @@ class Coordinator:
                     RoundPhase(run=run.run, round=run.machine.round, attempt=run.machine.attempt, phase="collecting")
                 )
             run.open.last_at = now
-        self._stream.emit(self._received(run, update, len(body), late=verdict is Verdict.ACCEPT_LATE))
+        late = verdict is Verdict.ACCEPT_LATE
+        self._stream.emit(update_received(run, update, len(body), now, late=late))
         self._carry_out(run.machine.accept(update.device, now))
 
     def take_reply(self, reply: Reply) -> None:
@@ -217,16 +227,14 @@ class Coordinator:
         if reply.verb == "report" and self._reports is not None and reply.run == self._reports.run:
             self._reports.add(reply.device, reply.meter)
         run = self.run
-        if reply.verb != "round" or run is None or reply.run != run.run:
+        if reply.verb != "round" or reply.ok or run is None or reply.run != run.run:
             return
-        machine = run.machine
+        machine, reason = run.machine, reply.reason or "no reason given"
         if (reply.round, reply.attempt) == (machine.round, machine.attempt) and reply.device in machine.outstanding:
             self._stream.emit(
-                DeviceRefused(
-                    run=run.run, round=reply.round, attempt=reply.attempt, device=reply.device, reason=reply.reason
-                )
+                DeviceRefused(run=run.run, round=reply.round, attempt=reply.attempt, device=reply.device, reason=reason)
             )
-            self.device_left(reply.device, reply.reason)
+            self.device_left(reply.device, reason)
 
     # Carrying out --------------------------------------------------------------------------------------------------
 
@@ -234,15 +242,8 @@ class Coordinator:
         self.run = run
         self.idle.clear()
         self._reports = RunReports(run.run)
-        started = RunStarted(
-            run=run.run,
-            scenario=scenario,
-            rounds=run.settings.rounds,
-            settings=run.settings_as_values(),
-            resumed_from_round=resumed_from,
-        )
         try:
-            self._stream.emit(started, durable=True)
+            self._stream.emit(run_started(run, scenario, resumed_from), durable=True)
         except KeheflError:
             self.run = None
             self.idle.set()
@@ -289,19 +290,7 @@ class Coordinator:
             run.features, run.target = self._registry.common_columns(list(order.cohort))
         now = self._clock()
         run.begin_round(OpenRound(order, now, now))
-        self._stream.emit(
-            RoundOpened(
-                run=run.run,
-                round=order.round,
-                attempt=order.attempt,
-                task=order.task,
-                cohort=order.cohort,
-                needed=order.needed,
-                deadline_s=order.deadline_s,
-                carried=order.carried,
-            ),
-            durable=True,
-        )
+        self._stream.emit(round_opened(run, order), durable=True)
         if run.open is not None:
             run.open.sent_bytes = self._announcer.announce(run, order)
             run.open.announced_at = self._clock()
@@ -315,16 +304,16 @@ class Coordinator:
             return
         try:
             self._conclude(run, close, run.aggregate() if close.task == "train" else None)
-        except (KeheflError, OSError) as error:
-            self._carry_out([Finish("failed", f"Round {close.round} could not be concluded: {error}")])
+        except Exception as error:  # noqa: BLE001 - whatever it is, a run that cannot conclude a round must end
+            self.fail(_not_concluded(close, error))
 
     async def _close_in_thread(self, run: Run, close: Close) -> None:
         try:
             result = await asyncio.to_thread(run.aggregate)
             if run.machine.phase == "closing":
                 self._conclude(run, close, result)
-        except (KeheflError, OSError) as error:
-            self._carry_out([Finish("failed", f"Round {close.round} could not be concluded: {error}")])
+        except Exception as error:  # noqa: BLE001 - whatever it is, a run that cannot conclude a round must end
+            self.fail(_not_concluded(close, error))
 
     def _conclude(self, run: Run, close: Close, result: tuple[np.ndarray, float, bool] | None) -> None:
         began = self._clock()
@@ -341,7 +330,7 @@ class Coordinator:
             run.checkpoint = (saved.path, saved.sha256)
         self._stream.emit(
             msgspec.structs.replace(
-                self._closed(run, close, "done", began),
+                round_closed(run, close, "done", self._clock(), aggregating_since=began),
                 loss=run.train_loss(),
                 change_norm=norm,
                 exact_order=exact,
@@ -353,22 +342,15 @@ class Coordinator:
         self._carry_out(run.machine.closed(self._clock()))
 
     def _record_failure(self, run: Run, fail: Fail) -> None:
-        closed = self._closed(
-            run, Close(fail.round, fail.attempt, fail.task, fail.responded, fail.missing), "failed", None
-        )
-        self._stream.emit(msgspec.structs.replace(closed, reason=fail.reason), durable=True)
+        close = Close(fail.round, fail.attempt, fail.task, fail.responded, fail.missing)
+        self._stream.emit(round_closed(run, close, "failed", self._clock(), reason=fail.reason), durable=True)
 
     def _finish(self, run: Run, finish: Finish) -> None:
-        if finish.status == "aborted" and run.open is not None and run.machine.outstanding:
-            close = Close(
-                run.machine.round,
-                run.machine.attempt,
-                run.machine.task,
-                tuple(sorted(run.machine.responded)),
-                run.machine.outstanding,
-            )
-            closed = self._closed(run, close, "aborted", None)
-            self._stream.emit(msgspec.structs.replace(closed, reason=finish.reason))
+        machine = run.machine
+        if finish.status == "aborted" and run.open is not None and machine.outstanding:
+            responded = tuple(sorted(machine.responded))
+            close = Close(machine.round, machine.attempt, machine.task, responded, machine.outstanding)
+            self._stream.emit(round_closed(run, close, "aborted", self._clock(), reason=finish.reason))
         self._announcer.end(run)
         self._own(self._conclude_run(run, finish))
 
@@ -388,8 +370,6 @@ class Coordinator:
             self.idle.set()
             self._arm()
 
-    # Telling -------------------------------------------------------------------------------------------------------
-
     def _tell_evaluation(self, run: Run, round_: int) -> None:
         pooled, per_device = run.evaluation()
         if pooled:
@@ -397,71 +377,20 @@ class Coordinator:
             self._stream.emit(RoundEvaluated(run=run.run, round=round_, metrics=pooled, per_device=per_device))
 
     def _tell_phase(self, run: Run, reason: str = "") -> None:
-        machine = run.machine
-        phase: Literal["waiting", "training"] = "training" if machine.phase == "open" else "waiting"
-        self._stream.emit(
-            RoundPhase(
-                run=run.run,
-                round=machine.round,
-                attempt=machine.attempt,
-                phase=phase,
-                reason="paused" if machine.paused else reason,
-                deadline_in_s=machine.deadline_in_s(self._clock()),
-            )
-        )
-
-    def _received(self, run: Run, update: Update, payload_bytes: int, *, late: bool) -> UpdateReceived:
-        return UpdateReceived(
-            run=run.run,
-            round=update.round,
-            attempt=update.attempt,
-            device=update.device,
-            weight=update.weight,
-            payload_bytes=payload_bytes,
-            after_s=self._clock() - (run.open.opened_at if run.open else self._clock()),
-            download_s=update.download_s,
-            train_s=update.train_s,
-            train_cpu_s=update.train_cpu_s,
-            loss=update.loss,
-            late=late,
-        )
-
-    def _closed(
-        self, run: Run, close: Close, outcome: Literal["done", "failed", "aborted"], aggregating_since: float | None
-    ) -> RoundClosed:
-        now = self._clock()
-        round_ = run.open or OpenRound(Open(0, 1, close.task, (), (), 0, 0.0), now, now)
-        first = round_.first_at or now
-        last = round_.last_at or now
-        return RoundClosed(
-            run=run.run,
-            round=close.round,
-            attempt=close.attempt,
-            task=close.task,
-            outcome=outcome,
-            cohort_size=len(round_.order.cohort) + len(round_.order.carried),
-            responded=close.responded,
-            missing=close.missing,
-            wall_s=now - round_.opened_at,
-            announce_s=round_.announced_at - round_.opened_at,
-            train_s=first - round_.announced_at,
-            collect_s=(aggregating_since or last) - first,
-            aggregate_s=now - aggregating_since if aggregating_since is not None else 0.0,
-            received_bytes=round_.received_bytes,
-            sent_bytes=round_.sent_bytes,
-        )
+        self._stream.emit(round_phase(run, self._clock(), reason))
 
     def _changed(self, run: Run, status: RunStatus, reason: str) -> RunChanged:
-        path, sha256 = run.checkpoint
-        return RunChanged(
-            run=run.run,
-            status=status,
-            reason=reason,
-            rounds_completed=run.machine.rounds_completed,
-            metrics=run.metrics,
-            model_path=str(self._checkpoints.absolute(path)) if path else "",
-            model_sha256=sha256,
-        )
+        path = run.checkpoint[0]
+        return run_changed(run, status, reason, str(self._checkpoints.absolute(path)) if path else "")
+
+    def _known_model(self, name: str) -> Model:
+        """A model that was named when the server started, or that ships or is installed with kehefl. A command never
+        imports a module: commands also come over the network."""
+        if name in self._models:
+            return self._models[name]
+        if ":" in name:
+            raise RefusedError(f"Model '{name}' was not named when the server started. Start it with --model {name}")
+        return load_model(name)
 
     def _active(self) -> Run:
         if self.run is None or self.run.machine.phase == "ended":
@@ -471,3 +400,8 @@ class Coordinator:
     def _refuse_if_busy(self) -> None:
         if self.run is not None:
             raise RefusedError(f"Run {self.run.run} is still going on. Wait for its end, or: run abort")
+
+
+def _not_concluded(close: Close, error: Exception) -> str:
+    known = isinstance(error, KeheflError | OSError)
+    return f"Round {close.round} could not be concluded: {'' if known else type(error).__name__ + ': '}{error}"

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-import socket
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from kehefl import __version__
-from kehefl.errors import BrokerError, KeheflError, ProtocolError, RefusedError
+from kehefl.errors import BrokerError, KeheflError, RefusedError
 from kehefl.federation.strategies import Strategy
 from kehefl.models.base import Model
 from kehefl.models.load import load_models
-from kehefl.protocol.envelope import decode, encode
-from kehefl.protocol.messages import (
-    ControlReply,
-    ControlRequest,
-    DeviceStatus,
-    Message,
-    Reply,
-    ServerStatus,
-    Telemetry,
-    Update,
-)
-from kehefl.protocol.topics import DEFAULT_FEDERATION, DEFAULT_PREFIX, DeviceTopic, Topics
+from kehefl.protocol.envelope import encode
+from kehefl.protocol.messages import ServerStatus
+from kehefl.protocol.topics import DEFAULT_FEDERATION, DEFAULT_PREFIX, Topics
 from kehefl.server.announcer import Announcer
 from kehefl.server.checkpoints import Checkpoints
 from kehefl.server.coordinator import Coordinator
-from kehefl.server.events import (
-    DeviceTelemetry,
-    LinkChanged,
-    MessageRejected,
-    Notice,
-    ServerTelemetry,
-    Stamped,
-)
+from kehefl.server.events import LinkChanged, Notice, ServerTelemetry, Stamped
+from kehefl.server.intake import Intake
+from kehefl.server.presence import Presence
 from kehefl.server.registry import Registry
 from kehefl.server.result import Result, summarise
 from kehefl.server.runlog import RunLog
@@ -53,10 +37,22 @@ from kehefl.transport.link import Inbound, Link, LinkState, LinkStatus, Will
 
 START_LIMIT_S: Final = 6.0
 TICK_S: Final = 0.5
-#: Another server of the federation that is alive answers within this time.
-RIVAL_LIMIT_S: Final = 2.0
-#: A flood of bad messages is counted in full, but shown at most this often a tick.
-SHOWN_REJECTIONS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a started server consists of."""
+
+    address: BrokerAddress
+    link: Link
+    log: RunLog
+    stream: EventStream
+    registry: Registry
+    checkpoints: Checkpoints
+    coordinator: Coordinator
+    presence: Presence
+    verbs: Verbs
+    intake: Intake
 
 
 class Server:
@@ -92,48 +88,19 @@ class Server:
         self._clock = clock
         self._models = load_models(models)
         self._strategies = {strategy.name: strategy for strategy in strategies}
-        self._registry = Registry()
         self._cpu = CpuShare()
-        self._rejected = 0
-        self._rejected_before_run = 0
-        self._shown_rejections = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ready = asyncio.Event()
         self._refusal: KeheflError | None = None
-        self._rival: ServerStatus | None = None
-        self._answers: dict[str, asyncio.Future[ControlReply]] = {}
         self._handle: BrokerHandle | None = None
-        self._own_handle = False
+        self._started: _Parts | None = None
 
     # Life ----------------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        self._log = RunLog(self.state, self.topics.federation)
-        self._stream = EventStream(self._log, self._clock)
+        log = RunLog(self.state, self.topics.federation)
         try:
-            await self._obtain_broker()
-            self._checkpoints = Checkpoints(self.state)
-            self._link = self._make_link()
-            announcer = Announcer(self._link, self.topics, self._boot, self._own)
-            self._coordinator = Coordinator(
-                announcer=announcer,
-                registry=self._registry,
-                stream=self._stream,
-                checkpoints=self._checkpoints,
-                models=self._models,
-                strategies=self._strategies,
-                own=self._own,
-            )
-            self._verbs = Verbs(
-                self._coordinator,
-                self._registry,
-                self._stream,
-                self._log,
-                self._link,
-                self.topics,
-                self._boot,
-                self.state,
-            )
+            self._started = self._assemble(log, await self._find_broker())
             self._tell_what_was_found()
             self._own(self._keep_link())
             self._own(self._tick())
@@ -141,6 +108,7 @@ class Server:
                 await self._wait_ready()
         except BaseException:
             await self._stop()
+            log.close()
             raise
         return self
 
@@ -149,111 +117,151 @@ class Server:
     ) -> None:
         await self._stop()
 
+    async def _find_broker(self) -> BrokerAddress:
+        if isinstance(self._broker, BrokerAddress):
+            return self._broker
+        if isinstance(self._broker, BrokerHandle):
+            return self._broker.address
+        self._handle = await obtain_broker(self._broker, state_dir=self.state)
+        return self._handle.address
+
+    def _assemble(self, log: RunLog, address: BrokerAddress) -> _Parts:
+        stream = EventStream(log, self._clock)
+        registry = Registry()
+        link = self._make_link(address)
+        checkpoints = Checkpoints(self.state)
+        coordinator = Coordinator(
+            announcer=Announcer(link, self.topics, self._boot, self._own),
+            registry=registry,
+            stream=stream,
+            checkpoints=checkpoints,
+            models=self._models,
+            strategies=self._strategies,
+            own=self._own,
+            boot=self._boot,
+        )
+        presence = Presence(link, self.topics, self._boot)
+        verbs = Verbs(
+            coordinator=coordinator,
+            registry=registry,
+            stream=stream,
+            log=log,
+            link=link,
+            topics=self.topics,
+            boot=self._boot,
+            state=self.state,
+        )
+        intake = Intake(
+            link=link,
+            topics=self.topics,
+            registry=registry,
+            coordinator=coordinator,
+            presence=presence,
+            verbs=verbs,
+            stream=stream,
+            own=self._own,
+        )
+        return _Parts(address, link, log, stream, registry, checkpoints, coordinator, presence, verbs, intake)
+
     async def _stop(self) -> None:
-        if hasattr(self, "_link"):
-            if self._link.status.state is LinkState.UP and self._refusal is None:
-                await self._say_goodbye()
-            await self._link.close()
+        parts = self._started
+        if parts is not None:
+            if parts.link.status.state is LinkState.UP and self._refusal is None:
+                await self._say_goodbye(parts)
+            await parts.link.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        if self._handle is not None and self._own_handle:
+        if self._handle is not None:
             await self._handle.stop()
-        self._log.close()
+        if parts is not None:
+            parts.stream.flush()
+            parts.log.close()
 
-    async def _say_goodbye(self) -> None:
+    async def _say_goodbye(self, parts: _Parts) -> None:
         self.suspend("the server was stopped")
-        status = ServerStatus(boot=self._boot, state="leaving", software=f"kehefl {__version__}")
+        leftovers = [self.topics.device_status(device) for device in parts.registry.states()] if self._ephemeral else []
         try:
-            await self._link.publish(self.topics.server_status, encode(status), retain=True, timeout_s=2.0)
+            await parts.presence.leave(leftovers)
         except BrokerError as error:
-            self._stream.emit(
-                Notice(level="warning", text=f"The broker could not be told that the server stops: {error}")
-            )
+            parts.stream.emit(Notice(level="warning", text=f"The broker was not told that the server stops: {error}"))
+
+    @property
+    def _parts(self) -> _Parts:
+        if self._started is None:
+            raise RefusedError("The server has not been started. Use it with: async with kehefl.Server(...) as server")
+        return self._started
 
     # What faces use ------------------------------------------------------------------------------------------------
 
     @property
     def broker_url(self) -> str:
         """Where devices find the broker, without its password."""
-        return self._address().url
+        return self._parts.address.url
 
     def subscribe(self, callback: Callable[[Stamped], None]) -> Callable[[], None]:
         """Call `callback` with every event from now on; returns what ends that."""
-        return self._stream.subscribe(callback)
+        return self._parts.stream.subscribe(callback)
 
     def snapshot(self) -> tuple[Stamped, ...]:
         """Events that bring a newcomer up to date; what follows comes by `subscribe`."""
-        return self._stream.snapshot()
+        return self._parts.stream.snapshot()
 
     def known(self, kind: str) -> Collection[str]:
         """Names for completion: `devices`, `run`."""
         if kind == "devices":
-            return sorted(self._registry.states())
-        return [row.run for row in self._log.runs()] if kind == "run" else []
+            return sorted(self._parts.registry.states())
+        return [row.run for row in self._parts.log.runs()] if kind == "run" else []
 
     async def submit(self, line: str, *, origin: str = "console", marked: Collection[str] = ()) -> str:
         """Carry out one command; `run start` is done as soon as the run began. Returns what to tell the operator.
 
         Raises UsageError for a line that cannot be meant, RefusedError for one that cannot be carried out now.
         """
-        return await self._verbs.carry_out(line, origin=origin, marked=marked)
+        return await self._parts.verbs.carry_out(line, origin=origin, marked=marked)
 
     async def execute(self, line: str) -> str | Result:
         """Carry out one command to its end. A command that starts or resumes a run returns the run's Result, whatever
         its status; every other one the text for the operator. Raises as `submit` does."""
         text = await self.submit(line, origin="library")
-        run = self._coordinator.run
+        run = self._parts.coordinator.run
         if run is None or line.split()[:2] not in (["run", "start"], ["run", "resume"]):
             return text
         await self.finished()
         return self.result(run.run)
 
-    def suspend(self, reason: str) -> None:
-        """Stop a run that is going on without ending it: `run resume` takes it up again. Devices are told to stop."""
-        run = self._coordinator.run
-        if run is not None and run.machine.phase != "ended":
-            self._coordinator.interrupt(reason)
-
-    def devices_ended(self, reason: str) -> None:
-        """Whoever started devices for this server says that they are gone: a run ends with that reason."""
-        self._stream.emit(Notice(level="error", text=reason))
-        self._coordinator.fail(reason)
-
     async def finished(self) -> None:
         """Until no run is going on."""
-        await self._coordinator.idle.wait()
+        await self._parts.coordinator.idle.wait()
 
     def result(self, run: str) -> Result:
         """The summary of a recorded run. DataError if there is none of that id."""
-        self._stream.flush()
-        row = self._log.run(run)
-        return summarise(self._log.events(row.run), status=row.status)
+        parts = self._parts
+        parts.stream.flush()
+        row = parts.log.run(run)
+        return summarise(parts.log.events(row.run), status=row.status)
+
+    def suspend(self, reason: str) -> None:
+        """Stop a run that is going on without ending it: `run resume` takes it up again. Devices are told to stop."""
+        coordinator = self._parts.coordinator
+        if coordinator.run is not None and coordinator.run.machine.phase != "ended":
+            coordinator.interrupt(reason)
+
+    def devices_ended(self, reason: str) -> None:
+        """Whoever started devices for this server says that they are gone: a run ends with that reason."""
+        self._parts.stream.emit(Notice(level="error", text=reason))
+        self._parts.coordinator.fail(reason)
 
     # Link ----------------------------------------------------------------------------------------------------------
 
-    async def _obtain_broker(self) -> None:
-        if isinstance(self._broker, BrokerHandle):
-            self._handle = self._broker
-        elif not isinstance(self._broker, BrokerAddress):
-            self._handle = await obtain_broker(self._broker, state_dir=self.state)
-            self._own_handle = True
-
-    def _address(self) -> BrokerAddress:
-        if isinstance(self._broker, BrokerAddress):
-            return self._broker
-        if self._handle is None:
-            raise RefusedError("The server has not been started. Use it with: async with kehefl.Server(...) as server")
-        return self._handle.address
-
-    def _make_link(self) -> Link:
+    def _make_link(self, address: BrokerAddress) -> Link:
         topics = self.topics
         return Link(
-            self._address(),
+            address,
             # The boot is part of the name: a second server must be able to ask before it takes anything over.
-            f"kehefl-server-{topics.federation}-{self._boot}",
+            f"kehefl-server-{self._boot}",
             on_message=self._on_message,
             subscriptions=[
                 (topics.any_device + "status", 1),
@@ -261,17 +269,21 @@ class Server:
                 (topics.any_device + "reply/+", 1),
                 (topics.any_device + "up/+/+/+", 1),
                 (topics.server_status, 1),
+                (topics.round, 1),
                 (topics.control_request, 1),
                 (topics.control_reply(self._boot), 1),
             ],
             will=Will(topics.server_status, encode(ServerStatus(boot=self._boot, state="lost"))),
             on_up=self._on_up,
             on_status=self._on_link,
+            # A name that never comes back must not leave a session for the broker to fill. What is missed while the
+            # link is down is asked for again.
+            persistent=False,
         )
 
     async def _keep_link(self) -> None:
         try:
-            await self._link.run()
+            await self._parts.link.run()
         except BrokerError as error:
             self._refusal = self._refusal or error
         self._ready.set()
@@ -281,64 +293,39 @@ class Server:
             async with asyncio.timeout(START_LIMIT_S):
                 await self._ready.wait()
         except TimeoutError:
-            status = self._link.status
+            reason = self._parts.link.status.reason
             raise BrokerError(
-                f"No broker answers at {self._address().url}{': ' + status.reason if status.reason else ''}. "
-                "Start one (kehefl broker start), or name another with --broker."
+                f"No broker answers at {self._parts.address.url}{': ' + reason if reason else ''}. Start one (kehefl "
+                "broker start), or name another with --broker."
             ) from None
         if self._refusal is not None:
             raise self._refusal
 
     async def _on_up(self) -> None:
-        await self._refuse_beside_rival()
-        status = ServerStatus(
-            boot=self._boot, state="up", software=f"kehefl {__version__}", host=socket.gethostname(), pid=os.getpid()
-        )
-        await self._link.publish(self.topics.server_status, encode(status), retain=True)
-        self._coordinator.link_up()
+        parts = self._parts
+        try:
+            await parts.presence.claim()
+        except RefusedError as error:
+            self._refusal = error
+            parts.stream.emit(self._link_event(parts.link.status, state="refused", reason=str(error)))
+            self._own(parts.link.close())
+            return
+        parts.coordinator.link_up()
         self._ready.set()
 
-    async def _refuse_beside_rival(self) -> None:
-        """Give way to another server of this federation that is alive. One that only left its birth behind is dead."""
-        try:
-            # Retained messages come before one that is sent now: when our own comes back, we know who else is there.
-            await self._ask(self.topics.control_reply(self._boot), self._boot)
-            if self._rival is None:
-                return
-            await self._ask(self.topics.control_request, secrets.token_hex(8), line="run show")
-        except TimeoutError:
-            return
-        rival = self._rival
-        self._refusal = RefusedError(
-            f"Federation '{self.topics.federation}' already has a server ({rival.software} on {rival.host}, process "
-            f"{rival.pid}). Use it with kehefl ctl, stop it, or choose another name with --federation."
-        )
-        self._stream.emit(self._link_event(self._link.status, state="refused", reason=str(self._refusal)))
-        self._own(self._link.close())
-        raise BrokerError(str(self._refusal))
-
-    async def _ask(self, topic: str, correlation: str, line: str | None = None) -> ControlReply:
-        """Send a request (or, without `line`, an answer to ourselves) and wait for the answer with this correlation."""
-        answer: asyncio.Future[ControlReply] = asyncio.get_running_loop().create_future()
-        self._answers[correlation] = answer
-        message: Message = ControlReply(correlation=correlation, ok=True, text="")
-        if line is not None:
-            message = ControlRequest(correlation=correlation, line=line, reply_to=self._boot)
-        try:
-            await self._link.publish(topic, encode(message))
-            async with asyncio.timeout(RIVAL_LIMIT_S):
-                return await answer
-        finally:
-            del self._answers[correlation]
+    def _on_message(self, inbound: Inbound) -> None:
+        self._parts.intake.take(inbound)
 
     def _on_link(self, status: LinkStatus) -> None:
-        self._stream.emit(self._link_event(status))
+        if self._refusal is None:
+            self._parts.stream.emit(self._link_event(status))
 
     def _link_event(self, status: LinkStatus, *, state: str = "", reason: str = "") -> LinkChanged:
+        handle = self._broker if isinstance(self._broker, BrokerHandle) else self._handle
         return LinkChanged(
             state=state or status.state.value,  # type: ignore[arg-type]
-            broker=self._address().url,
-            broker_kind=self._handle.kind if self._handle else "given",
+            broker=self._parts.address.url,
+            broker_kind=handle.kind if handle else "given",
             reason=reason or status.reason,
             attempt=status.attempt,
             retry_in_s=status.retry_in_s,
@@ -346,154 +333,32 @@ class Server:
             mqtt=status.mqtt,
         )
 
-    # Messages ------------------------------------------------------------------------------------------------------
-
-    def _on_message(self, inbound: Inbound) -> None:
-        """Decode, check, pass on. Whatever is wrong with a message ends here: counted, shown, never acted on."""
-        topic = inbound.topic
-        named = self.topics.parse_device(topic)
-        try:
-            if named is not None:
-                self._on_device_message(named, inbound)
-            elif topic == self.topics.control_request:
-                request, _ = decode(inbound.payload, ControlRequest)
-                if request.correlation not in self._answers:
-                    self._own(self._answer(request))
-            elif topic == self.topics.server_status:
-                self._on_server_status(decode(inbound.payload, ServerStatus)[0])
-            else:
-                reply, _ = decode(inbound.payload, ControlReply)
-                if (waiting := self._answers.get(reply.correlation)) is not None and not waiting.done():
-                    waiting.set_result(reply)
-        except ProtocolError as error:
-            self._reject(topic, str(error), named.device if named else "")
-
-    def _on_device_message(self, named: DeviceTopic, inbound: Inbound) -> None:
-        match named.kind:
-            case "up":
-                update, body = decode(inbound.payload, Update)
-                part = update.payload.part if update.payload else 0
-                if named.rest != (update.run, str(update.round), str(part)):
-                    raise ProtocolError("The update is not the one that its topic names.")
-                self._check_sender(named.device, update.device, update.boot)
-                self._coordinator.take_update(update, body, inbound.packet_bytes)
-            case "telemetry":
-                telemetry, _ = decode(inbound.payload, Telemetry)
-                self._check_sender(named.device, telemetry.device, telemetry.boot)
-                self._on_telemetry(telemetry)
-            case "status":
-                if inbound.payload:  # An empty one clears the topic.
-                    self._on_device_status(named.device, decode(inbound.payload, DeviceStatus)[0])
-            case "reply":
-                reply, _ = decode(inbound.payload, Reply)
-                self._check_sender(named.device, reply.device, reply.boot)
-                self._verbs.take_reply(reply)
-                self._coordinator.take_reply(reply)
-
-    def _check_sender(self, topic_device: str, device: str, boot: str) -> None:
-        if device != topic_device:
-            raise ProtocolError(f"The message says it is from '{device}', its topic says '{topic_device}'.")
-        known = self._registry.get(device)
-        if known is None:
-            raise ProtocolError(f"'{device}' has not registered: its birth message is missing.")
-        if known.held == "evicted":
-            raise ProtocolError(f"'{device}' was evicted. Take it in again with: device readmit {device}")
-        if known.birth.boot != boot:
-            raise ProtocolError(f"The message is from an earlier start of '{device}'.")
-        if known.state == "lost":
-            # A will that came late, or a broker that forgot: what speaks is alive.
-            self._registry.seen(device, boot, "ready")
-            self._device_changed(device)
-
-    def _on_device_status(self, topic_device: str, status: DeviceStatus) -> None:
-        if status.device != topic_device:
-            raise ProtocolError(f"The birth says it is of '{status.device}', its topic says '{topic_device}'.")
-        if self._registry.take_status(status):
-            self._device_changed(status.device)
-
-    def _device_changed(self, device: str) -> None:
-        known = self._registry.get(device)
-        if known is None:
-            return
-        self._stream.emit(self._registry.event(device))
-        if known.available:
-            self._coordinator.device_available(device)
-        elif known.state == "lost":
-            self._coordinator.device_lost(device)
-        else:
-            self._coordinator.device_left(device)
-
-    def _on_telemetry(self, telemetry: Telemetry) -> None:
-        meter = telemetry.meter
-        self._stream.emit(
-            DeviceTelemetry(
-                device=telemetry.device,
-                cpu_percent=telemetry.cpu_percent,
-                cpu_s=meter.cpu_s,
-                rss_mib=telemetry.rss_mib,
-                peak_rss_mib=meter.peak_rss_mib,
-                sent_bytes=meter.sent_bytes,
-                received_bytes=meter.received_bytes,
-                process=meter.process,
-                temperature_c=telemetry.temperature_c,
-                round=telemetry.round,
-                progress=telemetry.progress,
-                loss=telemetry.loss,
-            )
-        )
-
-    def _on_server_status(self, status: ServerStatus) -> None:
-        if status.boot != self._boot:
-            self._rival = status if status.state == "up" else None
-
-    async def _answer(self, request: ControlRequest) -> None:
-        try:
-            text = await self.submit(request.line, origin="ctl")
-            reply = ControlReply(correlation=request.correlation, ok=True, text=text[:100_000])
-        except KeheflError as error:
-            reply = ControlReply(correlation=request.correlation, ok=False, text=str(error))
-        self._link.post(self.topics.control_reply(request.reply_to), encode(reply))
-
-    def _reject(self, topic: str, reason: str, device: str) -> None:
-        self._rejected += 1
-        self._shown_rejections += 1
-        if self._shown_rejections <= SHOWN_REJECTIONS:
-            self._tell_rejection(topic[:200], reason, device[:64])
-
-    def _tell_rejection(self, topic: str, reason: str, device: str = "") -> None:
-        run = self._coordinator.run
-        if run is None:
-            self._rejected_before_run = self._rejected
-        in_run = self._rejected - self._rejected_before_run
-        self._stream.emit(
-            MessageRejected(topic=topic, reason=reason, total=self._rejected, in_run=in_run, device=device)
-        )
-
     # Upkeep --------------------------------------------------------------------------------------------------------
 
     def _tell_what_was_found(self) -> None:
-        torn = self._checkpoints.sweep()
+        parts = self._parts
+        torn = parts.checkpoints.sweep()
         if torn:
-            self._stream.emit(
-                Notice(level="warning", text=f"Removed {torn} half-written checkpoint(s) of a killed server.")
+            parts.stream.emit(
+                Notice(level="warning", text=f"Removed {torn} half-written checkpoints of a killed server.")
             )
-        for row in self._log.adopt_interrupted():
-            self._stream.emit(
-                Notice(
-                    level="warning",
-                    text=f"Run {row.run} was interrupted after round {row.rounds_completed} of {row.rounds}. "
-                    f"Go on with: run resume {row.run}",
-                )
+        for row in parts.log.adopt_interrupted():
+            text = (
+                f"Run {row.run} was interrupted after round {row.rounds_completed} of {row.rounds}. Go on with: run resume "
+                f"{row.run}"
             )
-        if self._handle is not None:
-            self._stream.emit(Notice(level="info", text=self._handle.description))
+            parts.stream.emit(Notice(level="warning", text=text))
+        handle = self._broker if isinstance(self._broker, BrokerHandle) else self._handle
+        if handle is not None:
+            parts.stream.emit(Notice(level="info", text=handle.description))
 
     async def _tick(self) -> None:
         """Batch commits, the server's own telemetry, and the rejections that were only counted."""
+        parts = self._parts
         while True:
             await asyncio.sleep(TICK_S)
-            reading, traffic = read_process(), self._link.counter.snapshot()
-            self._stream.emit(
+            reading, traffic = read_process(), parts.link.counter.snapshot()
+            parts.stream.emit(
                 ServerTelemetry(
                     cpu_percent=self._cpu.percent(),
                     cpu_s=reading.cpu_s,
@@ -503,11 +368,8 @@ class Server:
                     received_bytes=traffic.received_packet_bytes,
                 )
             )
-            unshown = self._shown_rejections - SHOWN_REJECTIONS
-            if unshown > 0:
-                self._tell_rejection("", f"{unshown} more in the last half second")
-            self._shown_rejections = 0
-            self._stream.flush()
+            parts.intake.tell_unshown()
+            parts.stream.flush()
 
     def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` as a task of this server; a fault of it is told, not swallowed."""
@@ -519,4 +381,4 @@ class Server:
     def _disown(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._stream.emit(Notice(level="error", text=f"Internal error: {type(error).__name__}: {error}"))
+            self._parts.stream.emit(Notice(level="error", text=f"Internal error: {type(error).__name__}: {error}"))

@@ -1,9 +1,8 @@
-"""A recorded run as a file for other tools: CSV or Parquet with a row per round and device, JSON lines with every event."""
+"""A recorded run as a file: CSV or Parquet with a row per round and device, JSON lines with every event."""
 
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +38,7 @@ def export_run(state: Path, run: str, form: str, target: Path | None = None) -> 
                     _write_jsonl(temporary, log.events(row.run))
                 case _:
                     _write_parquet(temporary, rows_of(log.events(row.run)))
-            os.replace(temporary, path)
+            temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise DataError(f"{path} cannot be written: {error.strerror}. Name another file.") from error

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Final
 
+from kehefl.errors import ProtocolError
 from kehefl.protocol.messages import DeviceStatus
 from kehefl.server.events import DeviceChanged, DeviceState
+
+#: Births cost a server memory; nobody may fill it with them.
+MOST_DEVICES: Final = 20_000
 
 
 @dataclass(slots=True)
@@ -42,7 +47,10 @@ class Registry:
         return sorted(name for name, device in self._devices.items() if device.available)
 
     def take_status(self, status: DeviceStatus) -> bool:
-        """Take in a birth or a will. False when it changes nothing, as with the late will of an earlier connection."""
+        """Take in a birth or a will. False when it changes nothing, as with the late will of an earlier start.
+
+        ProtocolError when there are more devices than a server can keep track of.
+        """
         known = self._devices.get(status.device)
         if status.state in {"lost", "leaving"}:
             if known is None or known.birth.boot != status.boot:
@@ -51,18 +59,20 @@ class Registry:
             known.state, known.reason = status.state, status.reason
             return changed
         if known is None:
+            if len(self._devices) >= MOST_DEVICES:
+                raise ProtocolError(f"More than {MOST_DEVICES} devices were born; evict lost ones: device evict @lost")
             self._devices[status.device] = Device(status, status.state, status.reason)
             return True
         changed = known.birth != status or known.state != status.state
         known.birth, known.state, known.reason = status, status.state, status.reason
         return changed
 
-    def seen(self, device: str, boot: str, state: DeviceState) -> bool:
-        """A message of a connected device: it is alive and does `state`. True when that changes what was known."""
+    def revive(self, device: str) -> bool:
+        """A lost device has spoken: its will came late, or the broker forgot. True when that was so."""
         known = self._devices.get(device)
-        if known is None or known.birth.boot != boot or known.state == state:
+        if known is None or known.state != "lost":
             return False
-        known.state, known.reason = state, ""
+        known.state, known.reason = "ready", ""
         return True
 
     def hold(self, device: str, decision: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from kehefl.errors import DataError, ProtocolError
 from kehefl.federation.evaluation import metrics_of, pool, valid_sums
 from kehefl.federation.fold import Fold, change_norm
-from kehefl.federation.rounds import Open, RunMachine, Verdict
+from kehefl.federation.rounds import Open, RunMachine, Task, Verdict
 from kehefl.federation.settings import RunSettings
 from kehefl.federation.statistics import plausible, standardisation_of, sums_spec
 from kehefl.federation.strategies import Strategy
@@ -113,14 +113,17 @@ class Run:
         self._fold = Fold(self.strategy, size) if round_.order.task == "train" else None
         self._sums, self._evaluations, self._losses, self._assemblies = {}, {}, {}, {}
 
-    def gather(self, update: Update, body: memoryview, verdict: Verdict) -> bool:
+    def gather(self, update: Update, body: memoryview, verdict: Verdict, rows: int) -> bool:
         """Take an update, or one part of it, that the machine judged acceptable. True when it is complete and stored.
 
-        Raises ProtocolError when it breaks its round's rules; then nothing of it was stored.
+        `rows` is how many training rows the device said at its birth to have. Raises ProtocolError when the update
+        breaks its round's rules; then nothing of it was stored.
         """
-        task = self.machine.task
+        task: Task = "train" if verdict is Verdict.ACCEPT_LATE else self.machine.task
         if update.task != task:
             raise ProtocolError(f"The update answers '{update.task}', this round asks for '{task}'.")
+        if update.weight != rows:
+            raise ProtocolError(f"The update claims {update.weight} training rows, the device has {rows}.")
         if update.loss is not None and not math.isfinite(update.loss):
             raise ProtocolError("The training loss is not a number.")
         if update.evaluation is not None and not valid_sums(update.evaluation):
@@ -131,7 +134,7 @@ class Run:
         if complete is None:
             return False
         if task == "statistics":
-            self._gather_sums(update.device, complete)
+            self._gather_sums(update, complete)
         else:
             self._gather_model(update, complete, late=verdict is Verdict.ACCEPT_LATE)
         return True
@@ -155,11 +158,11 @@ class Run:
         self._assemblies.pop(update.device, None)
         return assembly.body()
 
-    def _gather_sums(self, device: str, body: memoryview) -> None:
+    def _gather_sums(self, update: Update, body: memoryview) -> None:
         sums = read_sums(body)
-        if not plausible(sums):
-            raise ProtocolError("The feature sums cannot come from rows.")
-        self._sums[device] = sums
+        if not plausible(sums) or sums[0] != update.weight:
+            raise ProtocolError("The feature sums cannot come from the device's rows.")
+        self._sums[update.device] = sums
 
     def _gather_model(self, update: Update, body: memoryview, *, late: bool) -> None:
         if update.weight < 1 or self._fold is None:

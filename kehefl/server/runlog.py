@@ -33,7 +33,7 @@ _VERSION: Final = 1
 
 
 class RunRow(msgspec.Struct, frozen=True):
-    """A recorded run. `checkpoint` is the newest model file, relative to the state directory; times are Unix seconds."""
+    """A recorded run. `checkpoint` is the newest model file, relative to the state directory; times in Unix seconds."""
 
     run: str
     federation: str

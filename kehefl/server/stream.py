@@ -1,4 +1,4 @@
-"""The event stream of the server core: numbers events, records them, hands them to faces, and brings newcomers up to date."""
+"""The event stream of the server core: numbers events, records them, hands them to faces, informs newcomers."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ class Verbs:
 
     def __init__(
         self,
+        *,
         coordinator: Coordinator,
         registry: Registry,
         stream: EventStream,
@@ -77,6 +78,7 @@ class Verbs:
             handler = self._handlers.get(command.verb.name)
             if handler is None:
                 raise RefusedError(f"'{command.verb.name}' belongs to the console; it means nothing to the server.")
+            _check_origin(command, origin)
             text = await handler(command, marked)
         except KeheflError as error:
             self._stream.emit(CommandChanged(command=number, line=line, state="failed", text=str(error), origin=origin))
@@ -207,3 +209,9 @@ class Verbs:
 
     def _selected(self, command: Command, marked: Collection[str]) -> list[str]:
         return select_devices(command.targets, self._registry.states(), marked)
+
+
+def _check_origin(command: Command, origin: str) -> None:
+    """RefusedError for what only an operator at the server's own keyboard may do: name files on its disk."""
+    if origin == "ctl" and command.verb.name == "export" and len(command.targets) > 1:
+        raise RefusedError("A file on the server cannot be named from elsewhere. Leave it out: export csv")

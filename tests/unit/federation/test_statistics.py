@@ -63,7 +63,7 @@ def test_r2_is_left_out_where_the_target_is_constant() -> None:
 
 
 @pytest.mark.parametrize(
-    "sums", [{}, {"n": 1.0}, {"n": -1.0, "sse": 0, "sae": 0, "sum_y": 0, "sum_yy": 0}, {"n": float("nan"), "sse": 0, "sae": 0, "sum_y": 0, "sum_yy": 0}]
+    "sums", [{}, {"n": 1.0}, {"n": 2.0, "sse": 0, "sae": 0, "sum_y": 1e99, "sum_yy": 1.0}, {"n": 1.0, "sse": 1e300, "sae": 0, "sum_y": 0, "sum_yy": 0}, {"n": -1.0, "sse": 0, "sae": 0, "sum_y": 0, "sum_yy": 0}, {"n": float("nan"), "sse": 0, "sae": 0, "sum_y": 0, "sum_yy": 0}]
 )  # fmt: skip
 def test_sums_that_cannot_come_from_an_evaluation_are_invalid(sums: dict[str, float]) -> None:
     assert not valid_sums(sums)
