@@ -85,7 +85,6 @@ class Presence:
         )
 
     async def _rival_answers(self) -> bool:
-        self._rival = None
         try:
             # Retained messages come before one that is sent now: when our own comes back, we know who else is there.
             echo = ControlReply(correlation=self._boot, ok=True, text="")
