@@ -17,6 +17,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from kehefl.data.open import DataSpec as DataSpec
+    from kehefl.data.open import open_shard as open_shard
     from kehefl.data.sensors import Sensor as Sensor
     from kehefl.data.shard import Shard as Shard
     from kehefl.device.device import Device as Device
@@ -30,16 +32,19 @@ if TYPE_CHECKING:
     from kehefl.models.base import Model as Model
     from kehefl.models.base import Trained as Trained
     from kehefl.server.core import Server as Server
+    from kehefl.server.result import Result as Result
 
 __version__: Final = "0.1.0"
 
 _HOME: Final = {
     "BrokerError": "kehefl.errors",
     "DataError": "kehefl.errors",
+    "DataSpec": "kehefl.data.open",
     "Device": "kehefl.device.device",
     "KeheflError": "kehefl.errors",
     "Model": "kehefl.models.base",
     "RefusedError": "kehefl.errors",
+    "Result": "kehefl.server.result",
     "RunSettings": "kehefl.federation.settings",
     "Sensor": "kehefl.data.sensors",
     "Server": "kehefl.server.core",
@@ -47,6 +52,7 @@ _HOME: Final = {
     "Strategy": "kehefl.federation.strategies.base",
     "Trained": "kehefl.models.base",
     "UsageError": "kehefl.errors",
+    "open_shard": "kehefl.data.open",
 }
 
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the keys are strings

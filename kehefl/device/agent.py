@@ -54,7 +54,8 @@ NO_ROUND: Final[Key] = ("", 0, 0, "")
 
 
 class Agent:
-    """One device on one link. `rows` gives its rows anew for each run, so that recordings may grow between runs."""
+    """One device on one link. `rows` gives its rows anew for each run, so that recordings may grow between runs;
+    `columns` are the features and the target that it will have as soon as there are rows."""
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Agent:
         address: BrokerAddress,
         topics: Topics,
         rows: Callable[[], Shard],
+        columns: tuple[tuple[str, ...], str] = ((), ""),
         models: Mapping[str, Model],
         trainer: Trainer,
         tell: Tell = silent,
@@ -71,6 +73,7 @@ class Agent:
         self.device = check_id(device)
         self._topics = topics
         self._rows = rows
+        self._columns = columns
         self._models = models
         self._trainer = trainer
         self._tell = tell
@@ -158,7 +161,16 @@ class Agent:
     def _birth(self, state: DeviceState, reason: str = "") -> DeviceStatus:
         shard = self._shard
         if shard is None:
-            return DeviceStatus(device=self.device, boot=self._boot, state=state, reason=reason[:500])
+            features, target = self._columns
+            return DeviceStatus(
+                device=self.device,
+                boot=self._boot,
+                state=state,
+                reason=reason[:500],
+                features=features,
+                target=target,
+                models=tuple(self._models),
+            )
         return DeviceStatus(
             device=self.device,
             boot=self._boot,

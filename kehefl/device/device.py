@@ -75,6 +75,7 @@ class Device:
             address=_address(broker),
             topics=Topics(federation, prefix),
             rows=rows_of,
+            columns=(tuple(features), target or ""),
             models=known,
             trainer=make_trainer(trainer, known, pool),
             tell=tell,
