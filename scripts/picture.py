@@ -1,9 +1,10 @@
-"""Take a picture of a terminal program: run it in a pseudo-terminal, press keys, write its real grid as SVG and PNG.
+r"""Take a picture of a terminal program: run it in a pseudo-terminal, press keys, write its real grid as SVG and PNG.
 
-    python scripts/picture.py --size 160x45 --wait 'r 8/20' --keys '3' --out docs/console -- kehefl-console --demo 6
+    python scripts/picture.py --size 160x45 --out docs/console --wait 'dev 6/6' \
+        --keys ':run start federated rounds=20 pace=0.4<Enter>' --wait 'r 12/20' -- kehefl-console --demo 6
 
-Steps (`--wait`, `--keys`) are taken in the order given. A wait has a limit and ends as soon as its text is on the screen;
-nothing sleeps. The same terminal serves the tests.
+Steps (`--wait`, `--keys`) are taken in the order given. A wait has a limit and ends as soon as its text is on the
+screen; nothing sleeps. The same terminal serves the tests.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _NAMED: Final = {
 }  # fmt: skip
 
 
-class Gone(AssertionError):
+class NeverShownError(AssertionError):
     """The condition did not come true in time, or the program ended before."""
 
 
@@ -87,7 +88,7 @@ class Terminal:
         return "\n".join(self.screen.display)
 
     def wait(self, wanted: str | Callable[[str], bool], limit_s: float = WAIT_LIMIT_S) -> str:
-        """Read until the text is on the screen (or the condition holds for it); Gone after `limit_s`."""
+        """Read until the text is on the screen (or the condition holds for it); NeverShownError after `limit_s`."""
         holds = (lambda shown: wanted in shown) if isinstance(wanted, str) else wanted
         until = time.monotonic() + limit_s
         while not holds(self.text()):
@@ -96,7 +97,7 @@ class Terminal:
                 what = repr(wanted) if isinstance(wanted, str) else "the condition"
                 why = "the program ended" if self.status is not None else f"not within {limit_s:g} s"
                 if left <= 0 or self.status is not None:
-                    raise Gone(f"{what}: {why}. The screen:\n{self.text()}")
+                    raise NeverShownError(f"{what}: {why}. The screen:\n{self.text()}")
         return self.text()
 
     def settle(self, limit_s: float = WAIT_LIMIT_S) -> None:
@@ -110,13 +111,17 @@ class Terminal:
         until = time.monotonic() + limit_s
         while self.status is None:
             if time.monotonic() > until:
-                raise Gone(f"The program did not end within {limit_s:g} s. The screen:\n{self.text()}")
+                raise NeverShownError(f"The program did not end within {limit_s:g} s. The screen:\n{self.text()}")
             self.read(0.2)
         return self.status
 
     def read(self, wait_s: float) -> bool:
         """Take what is there; False when nothing came in time or the program ended."""
         if self.status is not None:
+            return False
+        if self._fd < 0:
+            time.sleep(min(wait_s, 0.05))  # There is nothing to read any more, only an end to wait for.
+            self._reap(os.WNOHANG)
             return False
         ready, _, _ = select.select([self._fd], [], [], wait_s)
         if not ready:
@@ -133,12 +138,18 @@ class Terminal:
         self._stream.feed(_UNKNOWN_TO_PYTE.sub(b"", data))
         return True
 
+    def hang_up(self) -> None:
+        """Take the terminal away from the program, as a broken connection does."""
+        os.close(self._fd)
+        self._fd = -1
+
     def close(self) -> None:
         """End the program if it still runs, and let go of the terminal."""
         if self.status is None:
             os.kill(self.pid, signal.SIGKILL)
             self._reap(0)
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
 
     def _reap(self, options: int) -> None:
         pid, status = os.waitpid(self.pid, options)
@@ -233,7 +244,8 @@ def _drawn(draw: Any, char: str, box: tuple[int, int, int, int], front: str, bac
             (left, top + height - height * (code - 0x2580) // 8, left + width - 1, top + height - 1), fill=front
         )
     elif char in "░▒▓":
-        draw.rectangle((left, top + height // 8, left + width - 1, top + height - height // 8), fill=_mix(front, back, "░▒▓".index(char)))  # fmt: skip
+        shade = _mix(front, back, "░▒▓".index(char))
+        draw.rectangle((left, top + height // 8, left + width - 1, top + height - height // 8), fill=shade)
     elif char in "▚▞":
         half = left + width // 2
         first, second = ((left, half), (half, left + width)) if char == "▚" else ((half, left + width), (left, half))
@@ -309,7 +321,7 @@ def main() -> int:
                 else:
                     terminal.wait(lambda shown, wanted=value: re.search(wanted, shown) is not None, given.limit)
             terminal.settle(3.0)
-        except Gone as error:
+        except NeverShownError as error:
             print(error, file=sys.stderr)
             return 1
         given.out.parent.mkdir(parents=True, exist_ok=True)

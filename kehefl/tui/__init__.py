@@ -1,0 +1,1 @@
+"""The operator console: the only place that knows Textual. Start at `main.run_console` and `store.reduce`."""

@@ -10,9 +10,11 @@ import signal
 import stat
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from scripts.picture import Terminal, keys
@@ -157,6 +159,14 @@ def test_sigterm_stops_the_core_and_restores_the_terminal(start: Start, tmp_path
     assert_restored(terminal, before)
 
 
+def test_a_terminal_that_goes_away_stops_the_core(start: Start, tmp_path: Path) -> None:
+    terminal = start("run")
+    terminal.wait("pi-08")
+    terminal.hang_up()
+    assert terminal.wait_end() != 0
+    assert executed(tmp_path) == ["closed"]
+
+
 def test_a_fault_of_kehefl_restores_the_terminal_and_is_told(start: Start) -> None:
     terminal = start("fault")
     assert terminal.wait_end() == 1
@@ -227,3 +237,32 @@ def assert_restored(terminal: Terminal, before: list[object]) -> None:
     for sequence in (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[?2004l"):
         assert sequence in terminal.written
     assert termios.tcgetattr(terminal._fd)[:4] == before[:4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)])
+def test_a_thousand_devices_twice_a_second_cost_little(start: Start, size: tuple[int, int]) -> None:
+    """At most 5% of a core and 40 KB/s; prints its figures (run with -m slow -s)."""
+    begun = time.monotonic()
+    terminal = start("storm", "--devices", "1000", columns=size[0], lines=size[1])
+    terminal.wait("starting")
+    first_paint_s = time.monotonic() - begun
+    terminal.wait("pi-01")
+    read_for(terminal, 4.0)
+    process = psutil.Process(terminal.pid)
+    cpu, written, since = sum(process.cpu_times()[:2]), len(terminal.written), time.monotonic()
+    read_for(terminal, 10.0)
+    lasted = time.monotonic() - since
+    share = (sum(process.cpu_times()[:2]) - cpu) / lasted
+    rate = (len(terminal.written) - written) / lasted
+    print(f"{size}: first paint {first_paint_s:.2f} s, {share:.1%} of a core, {rate / 1000:.1f} KB/s")  # noqa: T201
+    assert first_paint_s < 1.0
+    assert share < 0.05
+    assert rate < 40_000
+
+
+def read_for(terminal: Terminal, seconds: float) -> None:
+    """Take what the console writes, as a terminal would, for a time that is measured over."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        terminal.read(0.1)

@@ -19,9 +19,9 @@ from kehefl.tui.main import run_console
 from tests.unit.tui.fake import FakeCore, Play, born, link_up, telemetry
 
 HOSTILE = (
-    "[bold red]pi[/]", "pi\x1b[31m-esc", "\x1b]0;owned\x07", "设备-传感器-零零一", "جهاز-٠١", "a" * 300, "z\u200b\u202eabc",
-    "tab\there", "nl\nhere", "e" + "\u0301" * 40, "[/]", "",
-)  # fmt: skip
+    *("[bold red]pi[/]", "pi\x1b[31m-esc", "\x1b]0;owned\x07", "设备-传感器-零零一", "جهاز-٠١", "a" * 300),
+    *("z\u200b\u202eabc", "tab\there", "nl\nhere", "e" + "\u0301" * 40, "[/]", ""),
+)
 
 
 class LiveClock:
@@ -56,10 +56,9 @@ def scene(core: FakeCore, name: str, devices: int) -> None:
             core.emit(e.RunChanged(run="run-0003", status="paused", reason="by the operator"))
         case "failed":
             playing(core, devices, 4, 0.3)
-            core.emit(
-                e.RunChanged(run="run-0003", status="failed", reason="Round 5, attempt 2 of 2: 2 of 8 devices answered "
-                             "within 60 s, 4 needed; missing: pi-03 (lost). Start the missing devices, or ask for less.")
-            )  # fmt: skip
+            why = "Round 5, attempt 2 of 2: 2 of 8 devices answered within 60 s, 4 needed; missing: pi-03 (lost). "
+            why += "Start the missing devices, or ask for less."
+            core.emit(e.RunChanged(run="run-0003", status="failed", reason=why))
         case "lost":
             playing(core, devices, 9, 0.6)
             core.emit(e.LinkChanged(state="lost", broker=at, broker_kind="mosquitto 2.0", ever_up=True, attempt=3,
@@ -76,9 +75,8 @@ def scene(core: FakeCore, name: str, devices: int) -> None:
             core.emit(e.LinkChanged(state="lost", broker=at, broker_kind="", attempt=2, retry_in_s=600.0,
                                     reason="connection refused"))  # fmt: skip
         case "refused":
-            core.emit(
-                e.LinkChanged(state="refused", broker=at, broker_kind="", reason="The broker refused the password.")
-            )
+            why = "The broker refused the password."
+            core.emit(e.LinkChanged(state="refused", broker=at, broker_kind="", reason=why))
         case "hostile":
             playing(core, 2, 2, 0.5)
             for text in HOSTILE:
