@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -15,6 +16,11 @@ from kehefl.errors import RefusedError
 from kehefl.experiments.testbed import TestbedSettings, check_data, testbed
 from kehefl.server.core import Server
 from kehefl.server.state import default_state
+
+
+RUN_LINE: Final = "run start federated rounds=20"
+#: Virtual homes train in milliseconds; a pace lets people see the rounds go by.
+DEMO_LINE: Final = "run start federated rounds=20 pace=1s"
 
 
 @click.command("kehefl-console")
@@ -81,6 +87,7 @@ def cli(
             history_path=directory / "history",
             log_path=directory / "console.log",
             theme=theme,
+            run_line=DEMO_LINE if demo else RUN_LINE,
         )
     raise SystemExit(status)
 

@@ -163,6 +163,9 @@ class Actions:
     # The run -------------------------------------------------------------------------------------------------------
 
     def do_start(self) -> None:
+        self.submit(self._screen.run_line)
+
+    def do_start_with(self) -> None:
         self.open_bar(self._screen.run_line)
 
     def do_pause(self) -> None:

@@ -251,10 +251,17 @@ async def test_an_answer_of_many_lines_gets_a_page() -> None:
         assert app.console_screen.levels == []
 
 
-async def test_s_fills_the_line_in_and_sends_nothing_by_itself() -> None:
+async def test_s_starts_a_run() -> None:
+    core, clock = play()
+    async with running(core, clock, run_line="run start federated rounds=7") as (_, pilot):
+        await pilot.press("s")
+        await until(pilot, lambda: core.executed == ["run start federated rounds=7"])
+
+
+async def test_shift_s_fills_the_line_in_and_sends_nothing_by_itself() -> None:
     core, clock = play()
     async with running(core, clock, run_line="run start federated rounds=7") as (app, pilot):
-        await pilot.press("s")
+        await pilot.press("S")
         assert app.console_screen.bar.edit.text == "run start federated rounds=7"
         assert core.executed == []
         await pilot.press("enter")

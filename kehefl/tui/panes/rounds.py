@@ -96,7 +96,7 @@ class Timeline(Pane):
         return [[((sign if i == 0 else " ") + " ", tone), (line, tone)] for i, line in enumerate(lines)]
 
     def _before_any_run(self, width: int, height: int) -> list[Line]:
-        advice = "No run yet. s fills in: run start federated rounds=20"
+        advice = "No run yet. s starts one; S lets you change its settings first."
         return [()] * ((height - 1) // 2) + [[(line, "dim")] for line in wrap(advice, width)]
 
     def _row(self, round_: Round, width: int, scale: float) -> Line:
