@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kehefl.tui.app import ConsoleApp
 
 RUN_LINE: Final = "run start federated rounds=20"
+#: How long a lone Esc waits for the rest of a key sequence, which a terminal sends in one piece.
+ESC_DELAY_MS: Final = "25"
 #: Nothing new for this long: everybody who was there has said so.
 QUIET_S: Final = 0.3
 #: Signals that ask the console to end in good order; its exit status is 128 + their number.
@@ -44,6 +46,9 @@ def run_console(
         raise RefusedError(
             "The console needs a terminal. For one picture as text: --once; without a screen: kehefl server"
         )
+    # Textual reads it when it is imported. In its own 100 ms a fast typist is already at the next key, and an Esc before
+    # a punctuation mark is then lost.
+    os.environ.setdefault("ESCDELAY", ESC_DELAY_MS)
     from kehefl.tui.app import ConsoleApp
     from kehefl.tui.palette import THEMES
 
