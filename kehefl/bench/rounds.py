@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -121,4 +122,4 @@ async def _kehefl(handle: BrokerHandle, folder: Path, devices: int, parameters: 
         result = await server.execute(f"run start federated rounds={rounds + 1} model={SPEC} devices={devices}")
     if isinstance(result, str) or result.status != "done":
         raise KeheflError(f"The run for the benchmark did not end well: {result}. Look at {folder}.")
-    return [1000 * (after - before) for before, after in zip(opened[2:-1], opened[3:], strict=True)]
+    return [1000 * (after - before) for before, after in pairwise(opened[2:])]

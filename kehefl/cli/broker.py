@@ -19,7 +19,7 @@ def command() -> None:
 @command.command("start")
 @click.option("--port", metavar="N", type=click.IntRange(1, 65535), help="[default: a free one]")
 def start(port: int | None) -> None:
-    """Start a development broker on the loopback interface and keep it until stopped. Anyone on this machine may use it."""
+    """Start a development broker, for this machine only, and keep it until stopped."""
 
     async def serve() -> None:
         handle = await obtain_broker(port=port, environ={}, exclude=frozenset[BrokerKind]({"found"}))

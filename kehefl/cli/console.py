@@ -17,7 +17,6 @@ from kehefl.experiments.testbed import TestbedSettings, check_data, testbed
 from kehefl.server.core import Server
 from kehefl.server.state import default_state
 
-
 RUN_LINE: Final = "run start federated rounds=20"
 #: Virtual homes train in milliseconds; a pace lets people see the rounds go by.
 DEMO_LINE: Final = "run start federated rounds=20 pace=1s"
@@ -56,7 +55,7 @@ def cli(
     with sentences():
         if attach:
             raise RefusedError(
-                "Attaching is not in this version yet. Drive the running server with kehefl ctl, or host the core here: "
+                "Attaching is not in this version yet. Drive a running server with kehefl ctl, or host the core here: "
                 "kehefl-console --broker URL"
             )
         around = TestbedSettings(

@@ -60,6 +60,7 @@ def _text(stamped: Stamped) -> str:
         case MessageRejected() as rejected:
             return f"rejected {rejected.topic}: {rejected.reason}"
         case CommandChanged(state="done" | "failed") as command:
-            return f"{command.origin}: {command.line} -> {command.state} {command.text.splitlines()[0] if command.text else ''}"
+            first = command.text.partition("\n")[0]
+            return f"{command.origin}: {command.line} -> {command.state} {first}"
         case _:
             return ""

@@ -52,8 +52,8 @@ def post_upload(link: Link, topics: Topics, upload: Upload) -> None:
 async def send_upload(link: Link, topics: Topics, upload: Upload, parts: Sequence[int] = ()) -> None:
     """Send the given parts, or all.
 
-    Raises BrokerError when the link is lost meanwhile. A single small part is handed to the link without waiting for the broker: only the server's own answer, the next
-    manifest, means that it has it, and it asks again for what it lacks.
+    Raises BrokerError when the link is lost meanwhile. A single small part is handed to the link without waiting for
+    the broker: only the server's own answer, the next manifest, means that it has it, and it asks for what it lacks.
     """
     update = upload.update
     wanted = [part for part in parts if part < upload.parts] or list(range(upload.parts))

@@ -27,7 +27,7 @@ class Trained(NamedTuple):
 
 
 class Model(ABC):
-    """What devices train. Derive from it, give it a `name`, hand it over by `--model my_module:MyModel` or as an object.
+    """What devices train. Derive from it, give it a `name`, hand it over as `--model my_module:MyModel` or an object.
 
     Rows come standardised: `x` float32 [n, features], `y` float32 [n]. Parameters are named float32 tensors whose names
     and shapes depend on nothing but `features`. All randomness comes from `rng`.

@@ -344,8 +344,8 @@ class Server:
             )
         for row in parts.log.adopt_interrupted():
             text = (
-                f"Run {row.run} was interrupted after round {row.rounds_completed} of {row.rounds}. Go on with: run resume "
-                f"{row.run}"
+                f"Run {row.run} was interrupted after round {row.rounds_completed} of {row.rounds}. Go on with: "
+                f"run resume {row.run}"
             )
             parts.stream.emit(Notice(level="warning", text=text))
         handle = self._broker if isinstance(self._broker, BrokerHandle) else self._handle

@@ -211,7 +211,7 @@ class RunMeasured(Event, frozen=True):
 
 
 class MessageRejected(Event, frozen=True):
-    """A message broke the protocol or did not belong; `total` counts since the server's start, `in_run` since the run's."""
+    """A message broke the protocol or did not belong; counted since the server's start, and since the run's."""
 
     topic: str
     reason: str

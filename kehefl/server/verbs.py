@@ -151,7 +151,8 @@ class Verbs:
         for name in self._selected(command, marked):
             event = self._registry.event(name)
             why = f" ({event.reason})" if event.reason else ""
-            data = f"{event.rows_train} + {event.rows_test} rows of {event.source}{', simulated' if event.simulated else ''}"
+            simulated = ", simulated" if event.simulated else ""
+            data = f"{event.rows_train} + {event.rows_test} rows of {event.source}{simulated}"
             lines.append(
                 f"{name}: {event.state}{why}; {data}; {', '.join(event.features)} -> {event.target}; {event.board}"
             )

@@ -60,7 +60,7 @@ ANSWER: Final = {
 
 
 def device_state(device: Device) -> tuple[str, str, str]:
-    return DEVICE.get(device.state, ("?", device.state, "warn"))
+    return DEVICE.get(device.doing, ("?", device.doing, "warn"))
 
 
 def round_name(round_: Round) -> str:

@@ -88,6 +88,11 @@ class Device:
     log: deque[LogLine] = field(default_factory=lambda: deque(maxlen=DEVICE_LOG_KEPT))
 
     @property
+    def doing(self) -> str:
+        """Its state; a device that is there and has not answered its round yet is training."""
+        return "training" if self.state == "ready" and self.answer == "asked" else self.state
+
+    @property
     def error(self) -> float | None:
         """Error on rows never trained on, else the loss it trains with."""
         return self.metrics.get("test_rmse", self.loss)

@@ -18,7 +18,7 @@ _STATE_ORDER: Final = {
 Value = float | str | None
 SORTS: Final[dict[str, Callable[[Device], Value]]] = {
     "device": lambda d: d.name,
-    "state": lambda d: _STATE_ORDER.get(d.state, 99),
+    "state": lambda d: _STATE_ORDER.get(d.doing, 99),
     "round": lambda d: d.round,
     "progress": lambda d: d.progress,
     "loss": lambda d: d.loss,
@@ -66,7 +66,7 @@ def _holds(device: Device, term: str) -> bool:
     key, separator, wanted = term.partition("=")
     if separator and key in FILTER_KEYS:
         value = {
-            "state": device.state,
+            "state": device.doing,
             "answer": device.answer,
             "reason": device.reason,
             "board": device.birth.board if device.birth else "",

@@ -41,7 +41,9 @@ asyncio.run(main())
 async def test_an_idle_device_is_small_and_has_loaded_nothing_it_does_not_use(
     mosquitto: BrokerAddress, federation: str, tmp_path: Path, data: str
 ) -> None:
-    rows = "".join(f"2026-01-01 00:{row // 60:02d}:{row % 60:02d},{400 + row},{20 + row / 100},40\r\n" for row in range(900))
+    rows = "".join(
+        f"2026-01-01 00:{row // 60:02d}:{row % 60:02d},{400 + row},{20 + row / 100},40\r\n" for row in range(900)
+    )
     (tmp_path / "2026-01-01.csv").write_text("timestamp,co2,temperature,humidity\r\n" + rows)
     options: dict[str, object] = {"dataset": "homes", "client": 1}
     if data == "recordings":
@@ -60,7 +62,9 @@ async def test_an_idle_device_is_small_and_has_loaded_nothing_it_does_not_use(
 BUSY = {"thread": "tests.e2e.busy:PurePython", "process": "tests.e2e.busy:NeverReleasing"}
 
 
-async def keeps_its_connection(address: BrokerAddress, federation: str, state: Path, trainer: str, busy_s: float) -> None:
+async def keeps_its_connection(
+    address: BrokerAddress, federation: str, state: Path, trainer: str, busy_s: float
+) -> None:
     options = ("--dataset", "homes", "--rows", "10", "--model", BUSY[trainer], "--trainer", trainer)
     async with (
         Server(broker=address, federation=federation, state=state, models=(BUSY[trainer],)) as server,
@@ -126,7 +130,9 @@ async def test_what_is_typed_wrong_is_said_in_a_sentence(arguments: tuple[str, .
     )  # fmt: skip
     async with asyncio.timeout(20):
         _, err = await process.communicate()
-    assert (process.returncode, says in err.decode(), "Traceback" in err.decode()) == (status, True, False), err.decode()
+    assert (process.returncode, says in err.decode(), "Traceback" in err.decode()) == (status, True, False), (
+        err.decode()
+    )
 
 
 async def test_a_second_device_of_the_same_id_takes_over_and_the_first_says_why_it_stops(

@@ -57,14 +57,18 @@ async def test_killed_in_mid_round_the_round_closes_with_its_quorum_and_the_devi
         async with device_process("pi-2", mosquitto, federation, *slow_home(2), slow_s=0.1):
             await server.submit("run pause")
             await events.until(
-                lambda e: isinstance(e, DeviceChanged) and e.device == "pi-2" and e.state == "ready" and e.boot != lost.boot
+                lambda e: (
+                    isinstance(e, DeviceChanged) and e.device == "pi-2" and e.state == "ready" and e.boot != lost.boot
+                )
             )
             await server.submit("round set deadline=10s")
             await server.submit("run resume")
             result = await run
     assert not isinstance(result, str)
     assert (result.status, result.rounds_completed) == ("done", 4)
-    came_back = [e for e in events.of(RoundOpened) if e.task == "train" and e.cohort == ("pi-1", "pi-2") and e.round > 1]
+    came_back = [
+        e for e in events.of(RoundOpened) if e.task == "train" and e.cohort == ("pi-1", "pi-2") and e.round > 1
+    ]
     assert came_back, "the device that came back was asked again"
     answered = {(e.round, e.device) for e in events.of(UpdateReceived)}
     assert (came_back[-1].round, "pi-2") in answered
@@ -81,7 +85,9 @@ async def test_without_its_quorum_the_run_fails_and_names_who_was_missing(
     ):
         events = Events(server)
         run = asyncio.create_task(
-            server.execute(f"run start federated rounds=3 devices=2 quorum=2 attempts=2 deadline=2s wait=1s model={SLOW}")
+            server.execute(
+                f"run start federated rounds=3 devices=2 quorum=2 attempts=2 deadline=2s wait=1s model={SLOW}"
+            )
         )
         await events.until(training(1, "pi-2"))
         doomed.send_signal(signal.SIGKILL)

@@ -26,7 +26,11 @@ class Eavesdropper:
     def __init__(self, address: BrokerAddress, base: str) -> None:
         self.heard: dict[str, bytes] = {}
         self.link = Link(
-            address, f"eve-{random.randrange(10**9)}", on_message=self._take, subscriptions=[(base + "#", 1)], persistent=False
+            address,
+            f"eve-{random.randrange(10**9)}",
+            on_message=self._take,
+            subscriptions=[(base + "#", 1)],
+            persistent=False,
         )
 
     def _take(self, inbound: Inbound) -> None:

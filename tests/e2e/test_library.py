@@ -74,7 +74,12 @@ async def test_server_and_device_in_a_dozen_lines(mosquitto: BrokerAddress, fede
 
 async def test_a_model_and_a_strategy_of_ones_own(mosquitto: BrokerAddress, federation: str, tmp_path: Path) -> None:
     async with kehefl.Server(
-        broker=mosquitto.url, federation=federation, prefix="lab/one", state=tmp_path, models=[Mean()], strategies=[Largest()]
+        broker=mosquitto.url,
+        federation=federation,
+        prefix="lab/one",
+        state=tmp_path,
+        models=[Mean()],
+        strategies=[Largest()],
     ) as server:
         devices = [
             kehefl.Device(
@@ -120,7 +125,9 @@ async def test_a_sensor_of_ones_own_is_recorded_and_then_trained_on(
     assert births[0] < 20 <= max(births), "what was recorded meanwhile is told before it is trained on"
 
 
-async def test_a_simulated_room_is_labelled_simulated(mosquitto: BrokerAddress, federation: str, tmp_path: Path) -> None:
+async def test_a_simulated_room_is_labelled_simulated(
+    mosquitto: BrokerAddress, federation: str, tmp_path: Path
+) -> None:
     async with (
         kehefl.Server(broker=mosquitto, federation=federation, state=tmp_path) as server,
         device_process("pi-1", mosquitto, federation, "--sensor", "room"),

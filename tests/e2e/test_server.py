@@ -99,7 +99,9 @@ async def test_a_second_server_of_the_federation_is_refused_and_the_first_goes_o
     mosquitto: BrokerAddress, federation: str, tmp_path: Path
 ) -> None:
     async with Server(broker=mosquitto, federation=federation, state=tmp_path / "a") as first:
-        with pytest.raises(RefusedError, match=f"Federation '{federation}' already has a server .*process {os.getpid()}"):
+        with pytest.raises(
+            RefusedError, match=f"Federation '{federation}' already has a server .*process {os.getpid()}"
+        ):
             async with Server(broker=mosquitto, federation=federation, state=tmp_path / "b"):
                 pass
         assert await first.submit("run show") == "no run is going on"
@@ -160,7 +162,9 @@ async def test_kehefl_killed_leaves_no_process_behind(tmp_path: Path, embedded: 
     assert json.loads(out)["status"] == "done"
 
 
-async def test_ctrl_c_on_a_server_ends_it_in_good_order(mosquitto: BrokerAddress, federation: str, tmp_path: Path) -> None:
+async def test_ctrl_c_on_a_server_ends_it_in_good_order(
+    mosquitto: BrokerAddress, federation: str, tmp_path: Path
+) -> None:
     common = ("--broker", mosquitto.url, "--federation", federation, "--state", str(tmp_path))
     async with command("server", *common, until=b"Serving at") as server:
         server.send_signal(signal.SIGINT)
