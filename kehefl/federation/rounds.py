@@ -113,6 +113,9 @@ class RunMachine:
         self.responded: set[str] = set()
         self._withdrawn: set[str] = set()
         self._late_from: tuple[int, int, frozenset[str]] = (-1, 0, frozenset())
+        #: The round that was closed last, and whose updates are in its result.
+        self._closed_as = (-1, 0)
+        self._counted: frozenset[str] = frozenset()
         self._needed = 0
         self._opened_at = 0.0
         self._deadline_at: float | None = None
@@ -177,6 +180,8 @@ class RunMachine:
             if device not in self.cohort or device in self._withdrawn:
                 return Verdict.FOREIGN
             return Verdict.ACCEPT if self.phase == "open" else Verdict.LATE
+        if (round_, attempt) == self._closed_as and device in self._counted:
+            return Verdict.DUPLICATE
         late_round, late_attempt, late_devices = self._late_from
         if (round_, attempt) == (late_round, late_attempt) and device in late_devices:
             if self.phase == "open" and device in self.carried:
@@ -356,6 +361,7 @@ class RunMachine:
     def _close(self) -> list[Action]:
         self.phase = "closing"
         missing = self.outstanding
+        self._closed_as, self._counted = (self.round, self.attempt), frozenset(self.responded)
         if self.task == "train":
             own = frozenset(missing) - frozenset(self.carried)
             self._late_from = (self.round, self.attempt, own)

@@ -150,6 +150,19 @@ def test_when_everyone_refuses_the_run_fails_with_their_reasons() -> None:
     assert "a (model 'x' is not known here)" in actions[-1].reason
 
 
+def test_an_update_that_comes_twice_is_a_duplicate_also_when_its_round_is_closed() -> None:
+    run = machine()
+    run.begin(ABC, 0.0)
+    answer(run, "a", 1.0)
+    assert run.judge("a", 0, 1) is Verdict.DUPLICATE
+    answer(run, "bc", 1.0)
+    assert run.judge("b", 0, 1) is Verdict.DUPLICATE
+    run.closed(1.0)
+    assert run.judge("b", 0, 1) is Verdict.DUPLICATE
+    past(run, 1)
+    assert run.judge("b", 0, 1) is Verdict.STALE
+
+
 def test_a_late_update_is_dropped_or_carried_into_the_next_round() -> None:
     for late, verdict in (("drop", Verdict.LATE), ("next-round", Verdict.ACCEPT_LATE)):
         run = machine(quorum=0.5, late=late)
