@@ -258,8 +258,9 @@ class ProcessTrainer:
             raise RefusedError(f"The training process ended with status {status}; its error is on stderr.") from None
 
     def _kill(self) -> None:
-        if self._child is not None and self._child.returncode is None:
-            self._child.kill()
+        child, self._child = self._child, None
+        if child is not None and child.returncode is None:
+            child.kill()  # The event loop's child watcher reaps it.
 
 
 def make_trainer(
