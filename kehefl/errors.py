@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -36,6 +35,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("medain", ["fedavg", "median"])
     "Did you mean 'median'? Known: fedavg, median."
     """
+    import difflib  # Few processes ever need a hint, and a device has little memory.
+
     names = sorted(known)
     if not names:
         return ""

@@ -14,6 +14,7 @@ from kehefl.cli.signals import BAD_USAGE, FAILED, run_until_signal
 from kehefl.device.device import Device
 from kehefl.device.told import Tell, Told
 from kehefl.errors import KeheflError, RefusedError, UsageError
+from kehefl.telemetry.process import use_one_arena
 
 _EXAMPLE: Final = """\
 for example:
@@ -24,6 +25,7 @@ for example:
 
 def main() -> None:
     """Entry point of `kehefl-device`."""
+    use_one_arena()
     options = _parser().parse_args()
     tell = _tell_json if options.json else _tell_text
     try:

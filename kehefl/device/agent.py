@@ -56,13 +56,21 @@ class Agent:
         self._cpu = CpuShare()
         self._rows = Rows(rows, columns, models, trainer)
         self._meter: RunMeter | None = None
+        self._was_born = False
+        self._double: BrokerError | None = None
+        self._closing: asyncio.Task[None] | None = None
         # An id has no dot in it, so no two devices of different federations share a client id.
         client_id = device if topics.federation == "default" else f"{topics.federation}.{device}"
         self.link = Link(
             address,
             client_id,
             on_message=self._on_message,
-            subscriptions=[(topics.round, 1), (topics.any_model, 1), (topics.command(device, "+"), 1)],
+            subscriptions=[
+                (topics.round, 1),
+                (topics.any_model, 1),
+                (topics.command(device, "+"), 1),
+                (topics.device_status(device), 1),
+            ],
             will=Will(topics.device_status(device), encode(self._birth("lost", "connection lost"))),
             on_up=self._on_up,
             on_status=self._on_link,
@@ -80,8 +88,8 @@ class Agent:
         )
 
     async def run(self, gate: asyncio.Semaphore | None = None) -> None:
-        """Serve until cancelled. Raises BrokerError when the broker refuses this device for good, UsageError when its
-        rows cannot be meant."""
+        """Serve until cancelled. Raises BrokerError when the broker refuses this device for good or another one has its
+        id, UsageError when its rows cannot be meant."""
         async with gate or contextlib.nullcontext():
             await self._rows.load()
         try:
@@ -93,12 +101,14 @@ class Agent:
             raise errors.exceptions[0] from None
         finally:
             await self._leave()
+        if self._double is not None:
+            raise self._double
 
     async def _leave(self) -> None:
         work = self._part.withdraw()
         if work is not None:
             await asyncio.wait([work])
-        if self.link.status.state is LinkState.UP:
+        if self.link.status.state is LinkState.UP and self._double is None:
             topic, farewell = self._topics.device_status(self.device), self._birth("leaving", "stopped")
             with contextlib.suppress(BrokerError):  # The will says it too, if the broker is gone.
                 await self.link.publish(topic, encode(farewell), retain=True, timeout_s=FAREWELL_LIMIT_S)
@@ -175,6 +185,9 @@ class Agent:
                 if inbound.payload:
                     manifest, body = decode(inbound.payload, Manifest)
                     self._on_manifest(manifest, body, (inbound.packet_bytes, len(inbound.payload)))
+            elif inbound.topic == self._topics.device_status(self.device):
+                if inbound.payload:
+                    self._on_own_status(decode(inbound.payload, DeviceStatus)[0])
             elif (model := self._topics.parse_model(inbound.topic)) is not None:
                 if inbound.payload:  # An empty one clears a model that is no longer needed.
                     self._on_model_part(model, inbound)
@@ -183,6 +196,20 @@ class Agent:
                 self._on_request(request)
         except ProtocolError as error:
             self._say("rejected", f"ignored a message on {inbound.topic}: {error}")
+
+    def _on_own_status(self, status: DeviceStatus) -> None:
+        """Our own birth comes back. Another start's, after we were born, means that someone else has our id; without
+        giving way, the two would take the connection from each other for ever, since not every broker tells them."""
+        if status.boot == self._boot:
+            self._was_born = True
+            return
+        if status.state in {"lost", "leaving"} or not self._was_born:
+            return
+        self._double = BrokerError(
+            f"Another device is connected as '{self.device}' ({status.process or 'of an unknown process'}) and took this "
+            "session over. Give one of them another id."
+        )
+        self._closing = asyncio.get_running_loop().create_task(self.link.close())
 
     def _on_model_part(self, named: tuple[str, int], inbound: Inbound) -> None:
         part, body = decode(inbound.payload, ModelPart)

@@ -13,7 +13,6 @@ from kehefl.data.open import DataSpec, open_shard
 from kehefl.data.sensors import Sensor, load_sensor
 from kehefl.data.shard import Shard
 from kehefl.device.agent import TELEMETRY_EVERY_S, Agent
-from kehefl.device.recording import record
 from kehefl.device.told import Tell, silent
 from kehefl.device.trainer import make_trainer
 from kehefl.errors import UsageError
@@ -90,6 +89,8 @@ class Device:
         if self._sensor is None or self._directory is None:
             await self.agent.run(gate)
             return
+        from kehefl.device.recording import record
+
         recording = asyncio.create_task(
             record(self._sensor, self._directory, self._interval_s, self.device, self._tell)
         )

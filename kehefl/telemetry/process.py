@@ -15,6 +15,8 @@ _STATM: Final = Path("/proc/self/statm")
 _THERMAL: Final = Path("/sys/class/thermal/thermal_zone0/temp")
 _BOARD: Final = Path("/proc/device-tree/model")
 _MIB: Final = 1 << 20
+#: `M_ARENA_MAX` of glibc's malloc.h.
+_M_ARENA_MAX: Final = -8
 
 
 class Reading(NamedTuple):
@@ -47,6 +49,20 @@ class CpuShare:
         share = 100.0 * (cpu_s - self._cpu_s) / elapsed if elapsed > 0 else 0.0
         self._cpu_s, self._at = cpu_s, now
         return share
+
+
+def use_one_arena() -> None:
+    """Let all threads allocate from one arena, where the C library can (glibc). Call it before there are threads.
+
+    Each thread's own arena would keep a megabyte that is used for a moment; a device has two threads that wait for the
+    same few things.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        choose = getattr(ctypes.CDLL(None), "mallopt", None)
+        if choose is not None:
+            choose(_M_ARENA_MAX, 1)
 
 
 def give_back_memory() -> None:

@@ -8,7 +8,7 @@ it is started without the site packages, to be quick.
 import ctypes
 import os
 import signal
-import subprocess  # noqa: S404 - starts what kehefl itself chose, without a shell
+import subprocess
 import sys
 import threading
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Self, cast
 
 import aiomqtt
@@ -71,7 +71,7 @@ class Session:
         self._final_reason = ""
         self._leaving = False
         self._client = self._make_client()
-        self._paho: Paho = self._client._client  # noqa: SLF001 - see the module's docstring
+        self._paho: Paho = self._client._client
         self._paho.manual_ack_set(True)
         self._paho.max_inflight_messages_set(SENT_IN_FLIGHT)
         self._chain_callbacks()
@@ -106,6 +106,9 @@ class Session:
         self._fail_pending("the connection ended")
         self._leaving = True
         if self._lost.done():
+            for told in (self._client._connected, self._client._disconnected):
+                if told.done() and not told.cancelled():
+                    told.exception()  # We know already; asyncio would complain that nobody asked.
             return
         with contextlib.suppress(aiomqtt.MqttError):
             # Ends in good order: the broker discards the will.
@@ -235,7 +238,7 @@ class Session:
 
         def on_disconnect(source: Paho, userdata: Any, flags: Any, code: ReasonCode, properties: Any = None) -> None:
             self._end(code)
-            waiting = client._connected  # noqa: SLF001 - aiomqtt would wait out its whole time limit
+            waiting = client._connected
             if not waiting.done():
                 waiting.set_exception(aiomqtt.MqttError("closed before CONNACK"))
             if disconnected is not None:

@@ -31,8 +31,8 @@ class Wire:
     """
 
     def __init__(self, client: aiomqtt.Client, receive: Receive, *, five: bool, tls: bool) -> None:
-        self._paho: Paho = client._client  # noqa: SLF001 - the one way to paho
-        self._disconnected = client._disconnected  # noqa: SLF001 - where aiomqtt keeps how a connection ended
+        self._paho: Paho = client._client
+        self._disconnected = client._disconnected
         self._receive = receive
         self._five = five
         self._loop = asyncio.get_running_loop()
@@ -61,7 +61,7 @@ class Wire:
 
     def _recv(self, size: int) -> bytes:
         if self._position == len(self._buffer):
-            sock: socket.socket | None = self._paho._sock  # type: ignore[assignment]  # noqa: SLF001
+            sock: socket.socket | None = self._paho._sock  # type: ignore[assignment]
             if sock is None:
                 raise ConnectionError("the socket is closed")
             if size > READ_BYTES:
@@ -76,13 +76,13 @@ class Wire:
         try:
             while True:
                 self._paho.loop_read()
-                if self._position == len(self._buffer) or self._paho._sock is None:  # noqa: SLF001
+                if self._position == len(self._buffer) or self._paho._sock is None:
                     return
         except Exception as error:  # noqa: BLE001 - whatever it is, the connection cannot go on
             self._fail(error)
 
     def _handle_publish(self) -> MQTTErrorCode:
-        packet: dict[str, Any] = self._paho._in_packet  # type: ignore[assignment]  # noqa: SLF001
+        packet: dict[str, Any] = self._paho._in_packet  # type: ignore[assignment]
         head, data = packet["command"], packet["packet"]
         qos = (head & 0x06) >> 1
         topic_end = 2 + int.from_bytes(data[:2], "big")
@@ -136,4 +136,4 @@ class Wire:
     def _fail(self, error: Exception) -> None:
         if not self._disconnected.done():
             self._disconnected.set_exception(error)
-        self._paho._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)  # noqa: SLF001 - closes, and tells on_disconnect
+        self._paho._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
