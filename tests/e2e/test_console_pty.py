@@ -255,7 +255,7 @@ def test_a_thousand_devices_twice_a_second_cost_little(start: Start, size: tuple
     lasted = time.monotonic() - since
     share = (sum(process.cpu_times()[:2]) - cpu) / lasted
     rate = (len(terminal.written) - written) / lasted
-    print(f"{size}: first paint {first_paint_s:.2f} s, {share:.1%} of a core, {rate / 1000:.1f} KB/s")  # noqa: T201
+    print(f"{size}: first paint {first_paint_s:.2f} s, {share:.1%} of a core, {rate / 1000:.1f} KB/s")
     assert first_paint_s < 1.0
     assert share < 0.05
     assert rate < 40_000

@@ -158,6 +158,21 @@ def test_a_column_that_no_file_has_names_the_nearest(tmp_path: Path) -> None:
         opened(tmp_path, "humidty")
 
 
+def test_a_folder_with_the_columns_in_a_file_without_rows_lacks_rows_not_columns(tmp_path: Path) -> None:
+    # The recording has just begun beside an older file of another sensor: it will have rows.
+    write(tmp_path, "x,y\n1,2\n", "a.csv")
+    write(tmp_path, HEADER, "b.csv")
+    with pytest.raises(DataError, match="0 usable rows"):
+        opened(tmp_path)
+
+
+def test_columns_that_are_only_in_different_files_make_no_rows(tmp_path: Path) -> None:
+    write(tmp_path, "co2,x\n1,2\n", "a.csv")
+    write(tmp_path, "y,temperature\n1,2\n", "b.csv")
+    with pytest.raises(DataError, match=r"a\.csv skipped: it has no column 'temperature'"):
+        opened(tmp_path, "co2")
+
+
 @pytest.mark.parametrize(
     ("features", "target", "sentence"),
     [

@@ -1,7 +1,6 @@
 """The data set `homes`: its rows against its raw columns, its split, and how it is shared among devices."""
 
 import hashlib
-import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from kehefl.data import homes
 from kehefl.data.homes import MOST_CLIENTS, carbon_intensity, home_names, open_home
 from kehefl.data.shard import Shard
 from kehefl.errors import UsageError
+from kehefl.protocol.topics import check_id
 
 FOLDER = Path(homes.__file__).parent
 
@@ -70,14 +70,41 @@ def test_every_fifth_day_is_held_out_whole() -> None:
     assert shard.y_train[48:50].tolist() == load[97:99].tolist()
 
 
-def test_all_seasons_are_held_out() -> None:
-    months = raw()["month"][25:]
-    day = (np.arange(25, 8760) + 23) // 24
-    assert set(months[day % 5 == 4].tolist()) == set(range(1, 13))
+def hours_of(client: int, rows: np.ndarray, targets: np.ndarray) -> list[int]:
+    """Indices in the source of the hours that rows predict, found by the loads around them and the weather."""
+    source = raw()
+    load, temperature = source[f"load_{client:02d}"], source["temperature"]
+    seen = ("load_same_hour_yesterday", "load_2h_ago", "load_1h_ago", "load_now", "temperature")
+    place = {
+        (
+            *load[[hour - 24, hour - 3, hour - 2, hour - 1]].tolist(),
+            float(temperature[hour - 1]),
+            float(load[hour]),
+        ): hour
+        for hour in range(25, 8760)
+    }
+    assert len(place) == 8735, "the hours of this home cannot be told apart by these columns"
+    columns = rows[:, [homes.FEATURES.index(name) for name in seen]].tolist()
+    return [place[(*row, target)] for row, target in zip(columns, targets.tolist(), strict=True)]
+
+
+def test_each_hour_is_predicted_once_either_in_training_or_in_testing_and_all_months_are_in_both() -> None:
+    shard = open_home(1)
+    trained, tested = hours_of(1, shard.x_train, shard.y_train), hours_of(1, shard.x_test, shard.y_test)
+    assert sorted(trained + tested) == list(range(25, 8760))
+    month = raw()["month"]
+    for hours in (trained, tested):
+        assert hours == sorted(hours)
+        assert set(month[hours].tolist()) == set(range(1, 13))
 
 
 def test_there_are_seventeen_different_homes() -> None:
     assert len({open_home(client).digest() for client in range(1, 18)}) == 17
+
+
+def test_a_digest_is_the_same_tomorrow() -> None:
+    # Recorded runs are told apart by it: rows that change under their name need a new name.
+    assert open_home(1).digest() == "bb8ad889e8ada15b4559cb1809e4f015aa8c2b3e587df6d72b1cb28e521e750e"
 
 
 def test_rows_are_finite_and_plausible() -> None:
@@ -91,14 +118,18 @@ def test_rows_are_finite_and_plausible() -> None:
     assert 0 < carbon.min() < carbon.max() < 1
 
 
-def test_least_squares_over_all_homes_beats_saying_the_same_as_now() -> None:
+def test_least_squares_over_all_homes_beats_saying_the_same_as_now_or_as_yesterday() -> None:
     shards = [open_home(client) for client in range(1, 18)]
     x = np.vstack([np.column_stack([np.ones(len(s.y_train)), s.x_train]) for s in shards]).astype(np.float64)
     weights = np.linalg.lstsq(x, np.concatenate([s.y_train for s in shards]), rcond=None)[0]
-    now = np.concatenate([s.x_test[:, s.features.index("load_now")] for s in shards])
+    seen = np.vstack([s.x_test for s in shards])
+    now, yesterday = (seen[:, homes.FEATURES.index(name)] for name in ("load_now", "load_same_hour_yesterday"))
     actual = np.concatenate([s.y_test for s in shards])
     fitted = np.vstack([np.column_stack([np.ones(len(s.y_test)), s.x_test]) for s in shards]) @ weights
+    # RMSE 0.707 kWh against 0.809 and 1.007, MAE 0.455 against 0.469 and 0.604.
     assert rmse(fitted, actual) < 0.9 * rmse(now, actual)
+    assert rmse(fitted, actual) < 0.75 * rmse(yesterday, actual)
+    assert np.abs(fitted - actual).mean() < np.abs(now - actual).mean()
 
 
 def test_names_are_homes_up_to_seventeen_and_parts_of_homes_above() -> None:
@@ -108,11 +139,11 @@ def test_names_are_homes_up_to_seventeen_and_parts_of_homes_above() -> None:
     assert home_names(20)[19] == "home-03-02"
 
 
-@pytest.mark.parametrize("clients", [1, 17, 18, 100, 2000, MOST_CLIENTS])
+@pytest.mark.parametrize("clients", [1, 17, 18, 1000, MOST_CLIENTS])
 def test_names_are_device_ids_each_once(clients: int) -> None:
     names = home_names(clients)
     assert len(set(names)) == clients
-    assert all(re.fullmatch(r"[a-z0-9-]{1,64}", name) for name in names)
+    assert [check_id(name) for name in names] == list(names)
 
 
 @pytest.mark.parametrize("clients", [1, 2, 17, 18, 85, 400, 2000, MOST_CLIENTS])

@@ -1,6 +1,7 @@
 """The script that makes `homes.npz`: the same columns give the same bytes, and a stranger's wheel is refused."""
 
 import importlib.util
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "make_homes.py"
+SHIPPED = SCRIPT.parents[1] / "kehefl" / "data" / "homes"
+WHEEL = os.environ.get("KEHEFL_CITYLEARN_WHEEL", "")
 
 
 @pytest.fixture
@@ -20,7 +23,7 @@ def script() -> ModuleType:
 
 
 def test_packing_the_shipped_columns_again_changes_none_of_them(script: ModuleType, tmp_path: Path) -> None:
-    with np.load(SCRIPT.parents[1] / "kehefl" / "data" / "homes" / "homes.npz", allow_pickle=False) as arrays:
+    with np.load(SHIPPED / "homes.npz", allow_pickle=False) as arrays:
         shipped = dict(arrays)
     packed = script.pack(shipped)
     assert packed == script.pack(shipped)
@@ -28,6 +31,13 @@ def test_packing_the_shipped_columns_again_changes_none_of_them(script: ModuleTy
     with np.load(tmp_path / "again.npz", allow_pickle=False) as again:
         assert list(again) == list(shipped)
         assert all(np.array_equal(again[name], shipped[name]) for name in shipped)
+
+
+@pytest.mark.skipif(not WHEEL, reason="KEHEFL_CITYLEARN_WHEEL does not name the wheel of CityLearn 1.8.0")
+def test_the_wheel_of_the_source_gives_the_shipped_bytes(script: ModuleType, tmp_path: Path) -> None:
+    script.main(Path(WHEEL), tmp_path)
+    for name in ("homes.npz", "SOURCE.md"):
+        assert (tmp_path / name).read_bytes() == (SHIPPED / name).read_bytes()
 
 
 def test_another_wheel_is_refused_and_nothing_is_written(script: ModuleType, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kehefl.data.open import DataSpec, client_names, dataset_names, describe, open_shard
-from kehefl.errors import DataError, UsageError
+from kehefl.errors import UsageError
 
 
 def test_a_data_set_is_described_with_units_and_licence() -> None:
@@ -47,6 +47,8 @@ def test_features_can_be_chosen_and_ordered() -> None:
         (DataSpec(dataset="homes", features=("load_nwo",)), "Did you mean 'load_now'"),
         (DataSpec(dataset="homes", features=("load_now", "load_now")), "named twice"),
         (DataSpec(dataset="homes", target="load_now"), "Leave --target out"),
+        (DataSpec(dataset="homes", rows=0), "at least 1"),
+        (DataSpec(directory="~no-such-user/x", features=("x",), target="y"), "home directory"),
         (DataSpec(sensor="roam"), "Did you mean 'room'"),
         (DataSpec(sensor="room", features=("co3",)), "Did you mean 'co2'"),
         (DataSpec(sensor="room", history_s=5.0), "two minutes"),
@@ -56,11 +58,6 @@ def test_features_can_be_chosen_and_ordered() -> None:
 def test_what_cannot_be_meant_is_said(spec: DataSpec, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         open_shard(spec)
-
-
-def test_a_limit_below_one_row_is_refused() -> None:
-    with pytest.raises(DataError, match="at least 1"):
-        open_shard(DataSpec(dataset="homes", rows=0))
 
 
 def test_a_folder_is_opened_with_its_columns_and_limit(tmp_path: Path) -> None:

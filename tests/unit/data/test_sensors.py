@@ -1,5 +1,6 @@
 """Sensors: the simulated room, the SCD30 on a make-believe bus, and one's own."""
 
+import math
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from kehefl.data.open import DataSpec, open_shard
 from kehefl.data.sensors import Sensor, load_sensor, sensor_names, simulated_shard, simulates
 from kehefl.data.sensors import scd30 as scd30_module
-from kehefl.data.sensors.room import Room, saturation_gm3, simulate
+from kehefl.data.sensors.room import Room, co2_change, saturation_gm3, simulate
 from kehefl.errors import DataError, UsageError
 
 ATTIC = """
@@ -115,6 +116,22 @@ def test_saturation_is_what_tables_say() -> None:
     assert saturation_gm3(np.array([20.0, 0.0])) == pytest.approx([17.3, 4.85], rel=0.005)
 
 
+def test_co2_of_a_room_comes_to_its_steady_state_by_the_time_constant() -> None:
+    # Two people, 60 m3, 30 m3/h: C = 420 + 1e6 * 2 * 0.018 / 30 = 1620 ppm, V / Q = 2 h.
+    level = [420.0]
+    for _ in range(40 * 60):
+        level.append(level[-1] + co2_change(level[-1], 2, 30.0, 60.0) / 60)
+    assert level[-1] == pytest.approx(1620.0, abs=0.01)
+    assert co2_change(1620.0, 2, 30.0, 60.0) == pytest.approx(0.0, abs=1e-9)
+    # After one time constant 1 - 1/e of the way is done.
+    assert level[120] == pytest.approx(420 + 1200 * (1 - math.exp(-1)), rel=0.005)
+
+
+def test_an_empty_room_comes_to_the_air_outside() -> None:
+    assert co2_change(420.0, 0, 30.0, 60.0) == 0.0
+    assert co2_change(1000.0, 0, 30.0, 60.0) == -290.0
+
+
 def test_a_room_gives_a_week_of_rows() -> None:
     shard = open_shard(DataSpec(sensor="room", seed=3))
     assert (shard.name, shard.source, shard.simulated) == ("room", "room", True)
@@ -210,6 +227,18 @@ def test_an_scd30_that_does_not_answer_is_an_oserror(monkeypatch: pytest.MonkeyP
     bus(monkeypatch, data_available=0)
     monkeypatch.setattr(scd30_module, "READY_WITHIN_S", -1.0)
     with pytest.raises(OSError, match="Check its wiring"):
+        load_sensor("scd30").read()
+
+
+def test_a_wrong_checksum_of_an_scd30_is_an_oserror_and_ends_no_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Noisy:
+        @property
+        def data_available(self) -> int:
+            raise RuntimeError("CRC check failed")
+
+    bus(monkeypatch)
+    monkeypatch.setattr(sys.modules["adafruit_scd30"], "SCD30", lambda i2c: Noisy())
+    with pytest.raises(OSError, match="CRC"):
         load_sensor("scd30").read()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kehefl.data.shard import Shard, shard_in_time
-from kehefl.errors import DataError
+from kehefl.errors import UsageError
 
 
 def shard_of(count: int) -> Shard:
@@ -41,7 +41,7 @@ def test_a_limit_above_what_there_is_changes_nothing() -> None:
 
 @pytest.mark.parametrize("rows", [0, -1])
 def test_a_limit_below_one_is_refused(rows: int) -> None:
-    with pytest.raises(DataError, match="at least 1"):
+    with pytest.raises(UsageError, match="at least 1"):
         shard_of(10).limited(rows)
 
 

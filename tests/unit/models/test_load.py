@@ -72,7 +72,7 @@ def test_other_packages_offer_models_by_entry_point(my: str, monkeypatch: pytest
     offered = [EntryPoint("average", f"{my}:Mean", "kehefl.models")]
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: offered if group == "kehefl.models" else [])
     assert load_model("average").name == "mean"
-    with pytest.raises(UsageError, match="Did you mean 'average'.*Known: average, linear"):
+    with pytest.raises(UsageError, match=r"Did you mean 'average'.*Known: average, linear"):
         load_model("averag")
 
 
