@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import os
 import struct
 import sys
 import time
@@ -227,6 +228,7 @@ class ProcessTrainer:
                 sys.executable,
                 "-m",
                 "kehefl.device.trainer_process",
+                str(os.getpid()),
                 *self._model_names,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

@@ -1,6 +1,6 @@
-"""The child of ProcessTrainer: reads rows and orders from stdin, writes progress and outcomes to stdout.
+"""The child of ProcessTrainer (`... PARENT_PID MODELS...`): orders from stdin, progress and outcomes to stdout.
 
-Frames are a 4-byte little-endian length and a MessagePack struct. It ends when its input ends.
+Frames are a 4-byte little-endian length and a MessagePack struct. It ends with its parent, and when its input ends.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from kehefl.device.trainer import FRAME, Answer, Carried, Failed, Progressed, Re
 from kehefl.device.work import Worker
 from kehefl.errors import KeheflError
 from kehefl.models.load import load_models
+from kehefl.telemetry.process import die_with_parent
 
 #: Progress goes over the pipe at most this often.
 PROGRESS_EVERY_S = 0.1
 
 
 def main() -> None:
+    die_with_parent(int(sys.argv[1]))
     # Whatever a model prints must not tear a frame: frames keep the real stdout, prints go to stderr.
     frames = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     source = sys.stdin.buffer
     decoder = msgspec.msgpack.Decoder(Rows | Task)
     try:
-        models = load_models(sys.argv[1:])
+        models = load_models(sys.argv[2:])
     except KeheflError as error:
         _write(frames, Failed(str(error)))
         return

@@ -84,12 +84,12 @@ async def keeps_its_connection(
     ):
         events = Events(server)
         result = await server.execute(f"run start federated rounds=1 deadline={busy_s + 60}s model={BUSY[trainer]}")
+        lost = [e for e in events.of(DeviceChanged) if e.state == "lost"]
     assert not isinstance(result, str)
     assert result.status == "done", result
     (trained,) = [e for e in events.of(RoundClosed) if e.task == "train"]
     assert trained.attempt == 1
     assert trained.wall_s >= busy_s
-    lost = [e for e in events.of(DeviceChanged) if e.state == "lost"]
     assert lost == [], "the broker never missed a keepalive"
 
 
