@@ -25,6 +25,8 @@ from kehefl.errors import DataError, UsageError, nearest
 TOLD_PLACES: Final = 3
 #: Reasons that are told; a folder with more is told in one sentence.
 TOLD_REASONS: Final = 8
+#: Columns that are named where one was asked for that no file has.
+TOLD_COLUMNS: Final = 40
 #: A line longer than this is no row of a sensor.
 MAX_LINE_BYTES: Final = 1 << 16
 #: What the recorder ends a row with that a power cut has torn. A row cut inside its last number would look whole.
@@ -74,21 +76,23 @@ def open_folder(directory: Path, features: Sequence[str], target: str | None) ->
     columns = _columns(directory, features, target)
     values = array("f")
     skipped = Skipped()
-    lacking: dict[str, None] = {}
-    found: dict[str, None] = {}
+    headers: set[str] = set()
     files = _files(directory)
     for file in files:
         try:
-            _read(file, columns, values, skipped, (lacking, found))
+            _read(file, columns, values, skipped, headers)
         except OSError as error:
             raise DataError(
                 f"{shown(str(file))} cannot be read: {error.strerror}. Make it readable, or move it away."
             ) from error
     count = len(values) // len(columns)
     notes = skipped.notes()
-    if count == 0 and lacking:
-        column = next(iter(lacking))
-        raise UsageError(f"No file of {shown(str(directory))} has a column '{shown(column)}'. {nearest(column, found)}")
+    nowhere = [column for column in columns if headers and _key(column) not in headers]
+    if nowhere:
+        raise UsageError(
+            f"No file of {shown(str(directory))} has a column '{shown(nowhere[0])}'. "
+            + nearest(_key(nowhere[0]), [shown(name, 40) for name in sorted(headers)[:TOLD_COLUMNS]])
+        )
     if count < 2:
         why = f" {notes[0]}." if notes else ""
         raise DataError(
@@ -153,10 +157,9 @@ def _read(
     columns: Sequence[str],
     values: array[float],
     skipped: Skipped,
-    seen: tuple[dict[str, None], dict[str, None]],
+    headers: set[str],
 ) -> None:
-    """Append the rows of `file`; `seen` gathers the columns that a header lacks, and those that it has."""
-    lacking, found = seen
+    """Append the rows of `file` to `values`, and the columns in its header to `headers`."""
     with file.open("rb") as raw:
         lines = _lines(raw)
         header = next(((text, whole) for _, text, whole in lines if text.strip()), None)
@@ -177,9 +180,9 @@ def _read(
                 skipped.file(file, "it has no header with the names of its columns")
             else:
                 skipped.file(file, f"it has no column '{shown(missing[0], 60)}'")
-                lacking.update(dict.fromkeys(missing))
-                found.update(dict.fromkeys(shown(name, 40) for name in names[:40] if name))
+                headers.update(filter(None, names))
             return
+        headers.update(filter(None, names))
         wanted = [(names.index(_key(column)), f"'{shown(column, 60)}'") for column in columns]
         for number, line, ended in lines:
             if not line.strip():

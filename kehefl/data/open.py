@@ -82,7 +82,7 @@ def open_shard(spec: DataSpec) -> Shard:
     if spec.directory is not None:
         from kehefl.data.folder import open_folder
 
-        shard = open_folder(Path(spec.directory).expanduser(), spec.features, spec.target)
+        shard = open_folder(_folder(spec.directory), spec.features, spec.target)
     elif spec.dataset is not None:
         _check(spec.dataset)
         from kehefl.data import homes
@@ -98,6 +98,15 @@ def open_shard(spec: DataSpec) -> Shard:
     else:
         raise UsageError("No data was named: give --data DIR, --dataset NAME or --sensor NAME.")
     return shard.limited(spec.rows) if spec.rows is not None else shard
+
+
+def _folder(typed: str) -> Path:
+    try:
+        return Path(typed).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"The home directory in '{typed[:200]}' is not known. Give the folder's whole path."
+        ) from error
 
 
 def _selected(shard: Shard, features: tuple[str, ...], target: str | None) -> Shard:

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kehefl.errors import DataError
+from kehefl.errors import UsageError
 
 #: Of rows in the order of time, the last fifth is held out: the future is predicted from the past, as in use.
 TEST_SHARE: Final = 0.2
@@ -43,9 +43,9 @@ class Shard:
         return digest.hexdigest()
 
     def limited(self, rows: int) -> Shard:
-        """The same with the first `rows` training rows at most; what is held out stays. DataError below 1."""
+        """The same with the first `rows` training rows at most; what is held out stays. UsageError below 1."""
         if rows < 1:
-            raise DataError(f"{rows} training rows are too few. Ask for at least 1.")
+            raise UsageError(f"{rows} training rows are too few. Ask for at least 1.")
         return replace(self, x_train=self.x_train[:rows].copy(), y_train=self.y_train[:rows].copy())
 
 

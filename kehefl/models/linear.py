@@ -43,22 +43,24 @@ class Linear(Model):
         total = epochs * batches
         done = 0
         loss = 0.0
-        for _ in range(epochs):
-            order = rng.permutation(rows)
-            # One gather an epoch instead of one a batch.
-            shuffled_x, shuffled_y = x[order], y[order]
-            squared = 0.0
-            for start in range(0, rows, batch_size):
-                batch_x = shuffled_x[start : start + batch_size]
-                error = batch_x @ weight + bias - shuffled_y[start : start + batch_size]
-                squared += float(error @ error)
-                step = np.float32(learning_rate / len(error))
-                weight -= step * (error @ batch_x)
-                bias -= step * error.sum()
-                done += 1
-                if done % REPORT_EVERY_BATCHES == 0:
-                    report(done, total, squared / (2 * min(start + batch_size, rows)))
-            loss = squared / (2 * rows)
+        # Whoever ordered the training looks whether its result is finite; warnings would only cross the screen.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _ in range(epochs):
+                order = rng.permutation(rows)
+                # One gather an epoch instead of one a batch.
+                shuffled_x, shuffled_y = x[order], y[order]
+                squared = 0.0
+                for start in range(0, rows, batch_size):
+                    batch_x = shuffled_x[start : start + batch_size]
+                    error = batch_x @ weight + bias - shuffled_y[start : start + batch_size]
+                    squared += float(error @ error)
+                    step = np.float32(learning_rate / len(error))
+                    weight -= step * (error @ batch_x)
+                    bias -= step * error.sum()
+                    done += 1
+                    if done % REPORT_EVERY_BATCHES == 0:
+                        report(done, total, squared / (2 * min(start + batch_size, rows)))
+                loss = squared / (2 * rows)
         report(total, total, loss)
         return Trained({"weight": weight, "bias": np.array([bias], np.float32)}, loss)
 

@@ -23,9 +23,10 @@ def builtin_names() -> tuple[str, ...]:
 
 
 def load_model(spec: str | Model) -> Model:
-    """The model for a name, `module:Class`, or a Model itself. UsageError says which names there are."""
+    """The model for a name, `module:Class`, or a Model itself. UsageError says which there are, or what is wrong
+    with the operator's own."""
     if isinstance(spec, Model):
-        return spec
+        return _named(spec, type(spec).__name__)
     if spec == "linear":
         from kehefl.models.linear import Linear
 
@@ -38,7 +39,7 @@ def load_model(spec: str | Model) -> Model:
     if spec in offered:
         return _instantiate(offered[spec].value)
     hint = nearest(spec, [*builtin_names(), *offered])
-    raise UsageError(f"There is no model '{spec}'. {hint} One of your own is given as my_module:MyModel.")
+    raise UsageError(f"There is no model '{spec[:60]}'. {hint} One of your own is given as my_module:MyModel.")
 
 
 def load_models(specs: Iterable[str | Model]) -> dict[str, Model]:
@@ -47,6 +48,19 @@ def load_models(specs: Iterable[str | Model]) -> dict[str, Model]:
 
 
 def _instantiate(spec: str) -> Model:
+    kind = _class_of(spec)
+    try:
+        return _named(kind(), spec)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"Model '{spec}' cannot be started ({type(error).__name__}: {error}). Give it every method of "
+            "kehefl.Model, and arguments only with defaults."
+        ) from error
+
+
+def _class_of(spec: str) -> type[Model]:
     module_name, _, class_name = spec.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
@@ -54,12 +68,29 @@ def _instantiate(spec: str) -> Model:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == module_name:
+            raise UsageError(
+                f"The module of model '{spec}' cannot be imported: there is none. Start kehefl where {module_name}.py "
+                "lies, or install it."
+            ) from error
         raise UsageError(
-            f"The module of model '{spec}' cannot be imported ({error}). Start kehefl where {module_name}.py lies, "
-            "or install it."
+            f"The module of model '{spec}' cannot be imported ({type(error).__name__}: {error}). Mend it, or install "
+            "what it needs."
         ) from error
     found = getattr(module, class_name, None)
-    if not (isinstance(found, type) and issubclass(found, Model)):
-        raise UsageError(f"'{class_name}' in module '{module_name}' is not a kehefl.Model. Derive it from that.")
-    return found()
+    if isinstance(found, type) and issubclass(found, Model):
+        return found
+    known = [name for name, kind in vars(module).items() if isinstance(kind, type) and issubclass(kind, Model)]
+    raise UsageError(
+        f"Module '{module_name}' has no model '{class_name}'. "
+        f"{nearest(class_name, [name for name in known if name != 'Model'])} Derive your class from kehefl.Model."
+    )
+
+
+def _named(model: Model, where: str) -> Model:
+    """The model, if runs and records can name it."""
+    name = getattr(model, "name", None)
+    if isinstance(name, str) and name:
+        return model
+    raise UsageError(f"Model '{where}' lacks a `name`. Give its class one: name = \"mine\".")

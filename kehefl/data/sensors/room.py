@@ -86,7 +86,7 @@ def simulate(seed: int, steps: int) -> NDArray[np.float32]:
     exchange = loss + AIR_HEAT_WHM3K * ventilation
     level, temperature = [], []
     for number, outside in zip(people.tolist(), outdoor.tolist(), strict=True):
-        co2 += STEP_H * (1e6 * number * PERSON_CO2_M3H + ventilation * (OUTDOOR_CO2_PPM - co2)) / volume
+        co2 += STEP_H * co2_change(co2, number, ventilation, volume)
         heat = number * PERSON_HEAT_W + radiator * max(comfort - warmth, 0.0)
         warmth += STEP_H * (heat + exchange * (outside - warmth)) / capacity
         level.append(co2)
@@ -96,6 +96,11 @@ def simulate(seed: int, steps: int) -> NDArray[np.float32]:
     humidity = 100 * (moisture + PERSON_MOISTURE_GM3 * people) / saturation_gm3(warm)
     rows = np.column_stack([level, warm, humidity]) + rng.normal(0, NOISE, (steps, len(COLUMNS)))
     return np.clip(rows, LOWEST, HIGHEST).astype(np.float32)
+
+
+def co2_change(co2: float, people: float, ventilation: float, volume: float) -> float:
+    """dC/dt, ppm an hour, in a room of `volume` m3 with `ventilation` m3/h of outdoor air."""
+    return (1e6 * people * PERSON_CO2_M3H + ventilation * (OUTDOOR_CO2_PPM - co2)) / volume
 
 
 def saturation_gm3(temperature: NDArray[np.float64]) -> NDArray[np.float64]:

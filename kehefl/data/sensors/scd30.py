@@ -31,7 +31,15 @@ class Scd30:
         self._driver: Any = adafruit_scd30.SCD30(busio.I2C(board.SCL, board.SDA))
 
     def read(self) -> Mapping[str, float]:
-        """The next measurement; OSError when none is ready in time. Waits; call it from a thread."""
+        """The next measurement; OSError when none is ready in time or a checksum is wrong. Waits; call it from a
+        thread."""
+        try:
+            return self._measured()
+        except RuntimeError as error:
+            # The driver's word for a checksum that does not fit; the next reading is usually whole.
+            raise OSError(f"The SCD30 answered something else ({error}). Check its wiring.") from error
+
+    def _measured(self) -> Mapping[str, float]:
         last = time.monotonic() + READY_WITHIN_S
         while not self._driver.data_available:
             if time.monotonic() > last:

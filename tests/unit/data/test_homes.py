@@ -70,6 +70,17 @@ def test_every_fifth_day_is_held_out_whole() -> None:
     assert shard.y_train[48:50].tolist() == load[97:99].tolist()
 
 
+def test_hours_without_a_load_are_as_many_as_the_source_note_says() -> None:
+    source = raw()
+    note = " ".join((FOLDER / "SOURCE.md").read_text(encoding="utf-8").split())
+    resting = {home: int((source[f"load_{home:02d}"] < 1e-6).sum()) for home in range(1, 18)}
+    assert sum(count > 0 for count in resting.values()) == 12
+    for home, count in resting.items():
+        assert count == 0 or f"{count} of home {home}" in note
+    night = source["radiation"] == 0
+    assert (source["load_12"][night] < 1e-6).mean() > 0.95
+
+
 def hours_of(client: int, rows: np.ndarray, targets: np.ndarray) -> list[int]:
     """Indices in the source of the hours that rows predict, found by the loads around them and the weather."""
     source = raw()
@@ -89,8 +100,8 @@ def hours_of(client: int, rows: np.ndarray, targets: np.ndarray) -> list[int]:
 
 
 def test_each_hour_is_predicted_once_either_in_training_or_in_testing_and_all_months_are_in_both() -> None:
-    shard = open_home(1)
-    trained, tested = hours_of(1, shard.x_train, shard.y_train), hours_of(1, shard.x_test, shard.y_test)
+    shard = open_home(3)
+    trained, tested = hours_of(3, shard.x_train, shard.y_train), hours_of(3, shard.x_test, shard.y_test)
     assert sorted(trained + tested) == list(range(25, 8760))
     month = raw()["month"]
     for hours in (trained, tested):

@@ -88,7 +88,7 @@ def test_models_are_kept_by_the_name_that_runs_use(my: str) -> None:
     [
         ("liner", "There is no model 'liner'. Did you mean 'linear'"),
         ("", "There is no model ''"),
-        ("{my}_nowhere:Mean", r"There is no module .* Start kehefl where .*_nowhere\.py lies"),
+        ("{my}_nowhere:Mean", r"cannot be imported: there is none\. Start kehefl where .*_nowhere\.py lies"),
         ("{my}_broken:Mean", "cannot be imported .*not_there_at_all"),
         ("{my}_typo:Mean", "cannot be imported .*SyntaxError"),
         (":Mean", "cannot be imported"),
