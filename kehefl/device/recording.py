@@ -25,8 +25,8 @@ async def record(sensor: Sensor, directory: Path, interval_s: float, device: str
                 values = await asyncio.to_thread(sensor.read)
                 if inspect.isawaitable(values):
                     values = await values
-            recorder.append(datetime.now(), values)
-        except (OSError, ValueError, KeyError, TimeoutError) as error:
+            await asyncio.to_thread(recorder.append, datetime.now(), values)
+        except Exception as error:  # noqa: BLE001 - a user's sensor may raise anything; recording goes on
             tell(
                 Told(device=device, kind="recording", text=f"{sensor.name} could not be read: {error!r}; trying again")
             )

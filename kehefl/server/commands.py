@@ -134,7 +134,7 @@ def parse(line: str) -> Command:
         words = shlex.split(line)
     except ValueError:
         raise UsageError(f"The quotes in '{line}' are not closed. Close them.") from None
-    if not words:
+    if not words or not words[0].strip():
         raise UsageError("Nothing was typed. Try: help")
     words = [*SHORTHANDS.get(words[0], words[0]).split(), *words[1:]]
     verb = _find(words)
