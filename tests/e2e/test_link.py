@@ -101,6 +101,7 @@ async def test_messages_come_unaltered_and_are_counted_to_the_byte(mosquitto: Br
             payloads = [b"", b"x", secrets.token_bytes(120), secrets.token_bytes(20_000), secrets.token_bytes(3 << 20)]
             await link.publish(topic, b"first")
             await box.until(lambda: len(box.got) == 1)
+            await link.subscribe(f"{topic}/more")  # Its answer comes after everything that was said before.
             before, counted = list(wire), link.counter.snapshot()
             for payload in payloads:
                 await link.publish(topic, payload)
@@ -110,6 +111,9 @@ async def test_messages_come_unaltered_and_are_counted_to_the_byte(mosquitto: Br
             acks = 4 * len(payloads)
             await box.until(
                 lambda: wire[0] - before[0] >= link.counter.snapshot().sent_packet_bytes - counted[0] + acks
+            )
+            await box.until(
+                lambda: wire[1] - before[1] >= link.counter.snapshot().received_packet_bytes - counted[1] + acks
             )
             traffic = link.counter.snapshot()
             assert wire[0] - before[0] == traffic.sent_packet_bytes - counted.sent_packet_bytes + acks
