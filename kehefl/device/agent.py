@@ -206,7 +206,7 @@ class Agent:
         if status.state in {"lost", "leaving"} or not self._was_born:
             return
         self._double = BrokerError(
-            f"Another device is connected as '{self.device}' ({status.process or 'of an unknown process'}) and took this "
+            f"Another device is connected as '{self.device}' ({status.process or 'process unknown'}) and took this "
             "session over. Give one of them another id."
         )
         self._closing = asyncio.get_running_loop().create_task(self.link.close())

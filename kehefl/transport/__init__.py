@@ -1,1 +1,1 @@
-"""How messages travel: the MQTT link, the broker we start, the byte counter. The only place that knows MQTT libraries."""
+"""How messages travel: the MQTT link, the brokers we start, the byte counter. Nothing else knows MQTT libraries."""

@@ -1,4 +1,4 @@
-"""The broker ladder: the one that was named, one that answers here already, mosquitto as our child, the embedded one."""
+"""The broker ladder: the one that was named, one that answers here, mosquitto as our child, the embedded one."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from kehefl.errors import BrokerError
 from kehefl.transport.address import BrokerAddress
 from kehefl.transport.counter import ByteCounter, packet_bytes
 from kehefl.transport.outbox import Outbox
-from kehefl.transport.session import Refusal, Session, SessionOptions
+from kehefl.transport.session import RefusalError, Session, SessionOptions
 
 #: First and longest wait before another try; between them it doubles. The wait is drawn evenly below it (full jitter),
 #: so that a fleet does not come back in one wave.
@@ -137,7 +137,7 @@ class Link:
             try:
                 await self._connection()
                 reason = "the connection was closed"
-            except Refusal as refusal:
+            except RefusalError as refusal:
                 if refusal.other_version and self._mqtt == "5" and self.address.mqtt == "auto":
                     self._mqtt = "3.1.1"
                     continue
@@ -210,12 +210,12 @@ class Link:
     async def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, timeout_s: float = 10.0
     ) -> None:
-        """Publish and wait for the broker's acknowledgement. BrokerError when it is refused, lost, late or too large."""
+        """Publish and wait for the broker's acknowledgement. BrokerError when refused, lost, late or too large."""
         session = self._usable(topic, payload, qos)
         await session.publish(topic, payload, qos, retain, timeout_s)
 
     def post(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
-        """Publish without waiting, for messages with an acknowledgement of their own. Dropped while the link is down."""
+        """Publish without waiting, for messages with an answer of their own. Dropped while the link is down."""
         session = self._session
         if session is None or not session.connected:
             return
@@ -229,7 +229,7 @@ class Link:
     def enqueue(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, key: str | None = None
     ) -> None:
-        """Publish as soon as the link is up, across reconnects, in order. A message replaces an older one of its key."""
+        """Publish as soon as the link is up, across reconnects, in order. It replaces an older one of its key."""
         self._outbox.put(topic, payload, qos, retain, key)
 
     async def subscribe(self, topic_filter: str, qos: int = 1) -> None:
@@ -247,7 +247,7 @@ class Link:
     # Inside --------------------------------------------------------------------------------------------------------
 
     async def _connection(self) -> None:
-        """One connection from its CONNECT to its end. Raises Refusal or BrokerError with the reason of the end."""
+        """One connection from its CONNECT to its end. Raises RefusalError or BrokerError with the reason of the end."""
         session = self._connecting = Session(self._options, self._mqtt, self._receive)
         async with session:
             if self._closing:

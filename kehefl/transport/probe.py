@@ -83,8 +83,8 @@ async def probe(address: BrokerAddress, limit_s: float = 5.0) -> BrokerFacts:
     warnings = []
     if latency > DELAYED_ACK_S:
         warnings.append(
-            f"Messages take {1000 * latency:.0f} ms, the step of TCP's delayed acknowledgements: set_tcp_nodelay true is "
-            "missing in the broker's configuration, or the network is slow."
+            f"Messages take {1000 * latency:.0f} ms, the step of TCP's delayed acknowledgements: set_tcp_nodelay true "
+            "is missing in the broker's configuration, or the network is slow."
         )
     return BrokerFacts(
         answers=True,

@@ -37,7 +37,7 @@ _TAKEN_OVER: Final = 0x8E
 _FAILURE: Final = 0x80
 
 
-class Refusal(BrokerError):
+class RefusalError(BrokerError):
     """The broker said no, or the connection ended. `final`: trying again is pointless. `other_version`: it may speak
     the other MQTT version."""
 
@@ -95,11 +95,13 @@ class Session:
             raise self._refused(error.rc) from None
         except aiomqtt.MqttError as error:
             if self._lost.done():
-                raise Refusal(f"{address.url} closed the connection before it answered", other_version=True) from None
+                raise RefusalError(
+                    f"{address.url} closed the connection before it answered", other_version=True
+                ) from None
             text = str(error)
             if text == "Operation timed out":
                 text = "it accepts connections but does not answer; is it an MQTT broker?"
-            raise Refusal(f"{address.url}: {text}") from None
+            raise RefusalError(f"{address.url}: {text}") from None
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -121,14 +123,14 @@ class Session:
             self._lost_event.set()
 
     async def unless_lost(self, work: Awaitable[None]) -> None:
-        """Await `work`, but no longer than the connection lives: Refusal with the reason of its end; returns on
+        """Await `work`, but no longer than the connection lives: RefusalError with the reason of its end; returns on
         `leave`."""
         task = asyncio.ensure_future(work)
         ended = asyncio.ensure_future(self._lost_event.wait())
         try:
             await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
             if self._lost.done():
-                raise Refusal(self._lost.result(), final=bool(self._final_reason))
+                raise RefusalError(self._lost.result(), final=bool(self._final_reason))
             if task.done():
                 task.result()
         finally:
@@ -166,17 +168,17 @@ class Session:
             self._paho.ack(mid, 1)
 
     async def subscribe(self, filters: Sequence[tuple[str, int]]) -> None:
-        """Subscribe and check each answer. Refusal (final) when the broker's access rules deny one."""
+        """Subscribe and check each answer. RefusalError (final) when the broker's access rules deny one."""
         if not filters:
             return
         try:
             codes = await self._client.subscribe(list(filters))
         except (aiomqtt.MqttError, ValueError) as error:
-            raise Refusal(f"subscribing at {self._options.address.url} failed: {error}") from None
+            raise RefusalError(f"subscribing at {self._options.address.url} failed: {error}") from None
         for (topic_filter, _), code in zip(filters, codes, strict=False):
             value: int = code.value if isinstance(code, ReasonCode) else code  # type: ignore[assignment]
             if value >= _FAILURE:
-                raise Refusal(
+                raise RefusalError(
                     f"The broker at {self._options.address.url} does not let '{self._options.client_id}' read "
                     f"{topic_filter}. Change its access rules, or use the credentials of this device.",
                     final=True,
@@ -199,7 +201,7 @@ class Session:
                 if address.cert_file:
                     context.load_cert_chain(address.cert_file, address.key_file)
             except (OSError, ssl.SSLError) as error:
-                raise Refusal(f"The certificates for {address.url} cannot be used: {error}.", final=True) from None
+                raise RefusalError(f"The certificates for {address.url} cannot be used: {error}.", final=True) from None
         version: dict[str, Any] = {"clean_session": not options.persistent}
         if self._five:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -292,34 +294,34 @@ class Session:
             if not waiting.done():
                 waiting.set_exception(BrokerError(f"A message was not acknowledged: {reason}. It is tried again."))
 
-    def _refused(self, code: int | ReasonCode | Any) -> Refusal:
+    def _refused(self, code: int | ReasonCode | Any) -> RefusalError:
         value = code.value if isinstance(code, ReasonCode) else int(code)
         address, user = self._options.address, self._options.address.username or self._options.client_id
         where = f"Broker at {address.host}:{address.port}"
         match value:
             case 0x84 | 1:
                 other = "" if self._five else " Choose another broker."
-                return Refusal(
+                return RefusalError(
                     f"{where} does not speak MQTT {'5' if self._five else '3.1.1'}.{other}",
                     other_version=self._five,
                     final=not self._five or address.mqtt == "5",
                 )
             case 0x86:
-                return Refusal(
+                return RefusalError(
                     f"{where} refused the password for '{user}'. Enrol it: kehefl broker add-device {user}", final=True
                 )
             case 0x87:
-                return Refusal(
+                return RefusalError(
                     f"{where} does not let '{user}' in. Enrol it: kehefl broker add-device {user}, and give its user "
                     "and password with --broker mqtt://USER:PASSWORD@HOST.",
                     final=True,
                 )
             case 0x85 | 0x8A:
-                return Refusal(
+                return RefusalError(
                     f"{where} does not accept the client id '{self._options.client_id}' ({code}).", final=True
                 )
             case _:
-                return Refusal(f"{where} cannot take connections now ({code})")
+                return RefusalError(f"{where} cannot take connections now ({code})")
 
     def _check(self, code: int, topic: str) -> None:
         if code not in {MQTT_ERR_SUCCESS, MQTT_ERR_QUEUE_SIZE}:

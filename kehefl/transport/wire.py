@@ -1,4 +1,4 @@
-"""paho's socket on the event loop, with less work a packet. Everything is done on the instance; paho itself stays as it is.
+"""paho's socket on the event loop, with less work a packet. All is done on the instance; paho itself stays as it is.
 
 Left to itself, paho reads a packet in at least three system calls, one byte at a time for its head, reserves the whole
 remaining length at each read, builds two property tables a message, and is woken through a socket pair for each write.

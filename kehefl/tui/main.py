@@ -46,8 +46,8 @@ def run_console(
         raise RefusedError(
             "The console needs a terminal. For one picture as text: --once; without a screen: kehefl server"
         )
-    # Textual reads it when it is imported. In its own 100 ms a fast typist is already at the next key, and an Esc before
-    # a punctuation mark is then lost.
+    # Textual reads it when it is imported. In its own 100 ms a fast typist is at the next key, and an Esc before a
+    # punctuation mark is then lost.
     os.environ.setdefault("ESCDELAY", ESC_DELAY_MS)
     from kehefl.tui.app import ConsoleApp
     from kehefl.tui.palette import THEMES
