@@ -132,3 +132,21 @@ def slow_home(client: int) -> tuple[str, ...]:
 SLOW = "tests.e2e.support:Slow"
 DAWDLING = "tests.e2e.support:Dawdling"
 ONES = "tests.e2e.support:Ones"
+
+
+class Large(kehefl.Model):
+    """1.5 million parameters, each its own number, to which every round adds one."""
+
+    name = "large"
+
+    def initialise(self, features: int, rng: np.random.Generator) -> Parameters:
+        return {"w": np.arange(1_500_000, dtype=np.float32)}
+
+    def train(self, parameters: Parameters, x: Array, y: Array, **_: Any) -> kehefl.Trained:
+        return kehefl.Trained({"w": parameters["w"] + 1}, 0.0)
+
+    def predict(self, parameters: Parameters, x: Array) -> Array:
+        return np.zeros(len(x), np.float32)
+
+
+LARGE = "tests.e2e.support:Large"
