@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import psutil
 
 from kehefl.errors import DataError, KeheflError
 from kehefl.server.events import RoundClosed, RunChanged, RunStarted, Stamped
@@ -143,7 +144,7 @@ class RunLog:
         gone = [
             row
             for row in self._select("WHERE status IN ('running', 'paused') AND federation = ?", (self._federation,))
-            if not (row.host == socket.gethostname() and row.pid != os.getpid() and _alive(row.pid))
+            if not (row.host == socket.gethostname() and row.pid != os.getpid() and psutil.pid_exists(row.pid))
         ]
         for row in gone:
             self._db.execute("UPDATE runs SET status = 'interrupted' WHERE run = ?", (row.run,))
@@ -171,13 +172,3 @@ class RunLog:
 
     def _select(self, where: str, values: tuple[object, ...]) -> list[RunRow]:
         return [RunRow(*row) for row in self._db.execute(f"SELECT * FROM runs {where}", values)]  # noqa: S608 - no input
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from kehefl.errors import BrokerError
 from kehefl.transport.address import BrokerAddress
 from kehefl.transport.probe import answers
@@ -161,15 +163,5 @@ def _sweep() -> None:
     """Remove the folders of brokers whose kehefl was killed."""
     for folder in Path(tempfile.gettempdir()).glob("kehefl-*-*-*"):
         pid = folder.name.split("-")[2]
-        if pid.isdigit() and not _alive(int(pid)):
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Self, cast
@@ -98,7 +99,7 @@ class Session:
                 raise RefusalError(
                     f"{address.url} closed the connection before it answered", other_version=True
                 ) from None
-            text = str(error)
+            text = re.sub(r"\[Errno -?\d+\] ", "", str(error))
             if text == "Operation timed out":
                 text = "it accepts connections but does not answer; is it an MQTT broker?"
             raise RefusalError(f"{address.url}: {text}") from None
