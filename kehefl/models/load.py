@@ -6,13 +6,11 @@ what a message names. It takes part in rounds whose model it was given, and refu
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 from kehefl.errors import UsageError, nearest
 from kehefl.models.base import Model
+from kehefl.plugins import find_class, offered
 
 ENTRY_POINTS = "kehefl.models"
 
@@ -33,12 +31,10 @@ def load_model(spec: str | Model) -> Model:
         return Linear()
     if ":" in spec:
         return _instantiate(spec)
-    from importlib.metadata import entry_points  # It costs a device a megabyte, and few need it.
-
-    offered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
-    if spec in offered:
-        return _instantiate(offered[spec].value)
-    hint = nearest(spec, [*builtin_names(), *offered])
+    others = offered(ENTRY_POINTS)
+    if spec in others:
+        return _instantiate(others[spec])
+    hint = nearest(spec, [*builtin_names(), *others])
     raise UsageError(f"There is no model '{spec[:60]}'. {hint} One of your own is given as my_module:MyModel.")
 
 
@@ -48,7 +44,7 @@ def load_models(specs: Iterable[str | Model]) -> dict[str, Model]:
 
 
 def _instantiate(spec: str) -> Model:
-    kind = _class_of(spec)
+    kind = find_class(spec, "model", base=Model)
     try:
         return _named(kind(), spec)
     except UsageError:
@@ -58,34 +54,6 @@ def _instantiate(spec: str) -> Model:
             f"Model '{spec}' cannot be started ({type(error).__name__}: {error}). Give it every method of "
             "kehefl.Model, and arguments only with defaults."
         ) from error
-
-
-def _class_of(spec: str) -> type[Model]:
-    module_name, _, class_name = spec.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        # A console script does not have the working directory on its path; the operator's module usually lies there.
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == module_name:
-            raise UsageError(
-                f"The module of model '{spec}' cannot be imported: there is none. Start kehefl where {module_name}.py "
-                "lies, or install it."
-            ) from error
-        raise UsageError(
-            f"The module of model '{spec}' cannot be imported ({type(error).__name__}: {error}). Mend it, or install "
-            "what it needs."
-        ) from error
-    found = getattr(module, class_name, None)
-    if isinstance(found, type) and issubclass(found, Model):
-        return found
-    known = [name for name, kind in vars(module).items() if isinstance(kind, type) and issubclass(kind, Model)]
-    raise UsageError(
-        f"Module '{module_name}' has no model '{class_name}'. "
-        f"{nearest(class_name, [name for name in known if name != 'Model'])} Derive your class from kehefl.Model."
-    )
 
 
 def _named(model: Model, where: str) -> Model:

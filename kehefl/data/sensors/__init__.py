@@ -10,17 +10,15 @@ class Attic:
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from kehefl.data.shard import Shard, shard_in_time
 from kehefl.errors import DataError, KeheflError, UsageError, nearest
+from kehefl.plugins import find_class, offered
 
 ENTRY_POINTS: Final = "kehefl.sensors"
 BUILT_IN: Final = {"room": "kehefl.data.sensors.room:Room", "scd30": "kehefl.data.sensors.scd30:Scd30"}
@@ -60,17 +58,17 @@ class SimulatedSensor(Sensor, Protocol):
 
 def sensor_names() -> tuple[str, ...]:
     """Names that `--sensor` accepts beside `module:Class`."""
-    return tuple(dict.fromkeys((*BUILT_IN, *_offered())))
+    return tuple(dict.fromkeys((*BUILT_IN, *offered(ENTRY_POINTS))))
 
 
 def load_sensor(spec: str, seed: int = 0) -> Sensor:
     """The sensor of that name; `seed` goes to one that simulates. UsageError says which there are, or what is wrong
     with the user's own."""
-    place = spec if ":" in spec else BUILT_IN.get(spec) or _offered().get(spec)
+    place = spec if ":" in spec else BUILT_IN.get(spec) or offered(ENTRY_POINTS).get(spec)
     if place is None:
         hint = nearest(spec, sensor_names())
         raise UsageError(f"There is no sensor '{spec[:60]}'. {hint} One of your own is given as my_module:MySensor.")
-    made = _make(spec, _class_of(spec, place), seed)
+    made = _make(spec, find_class(place, "sensor"), seed)
     if fault := _fault_of(made):
         raise UsageError(f"'{spec}' is not a sensor: {fault}. It needs a class with `name`, `columns` and `read()`.")
     return cast(Sensor, made)
@@ -118,41 +116,6 @@ def simulated_shard(
         simulated=True,
         features=features,
         target=target,
-    )
-
-
-def _offered() -> dict[str, str]:
-    """Sensors of other packages, as `module:Class` by name."""
-    from importlib.metadata import entry_points  # It costs a device a megabyte, and few need it.
-
-    return {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
-
-
-def _class_of(spec: str, place: str) -> type:
-    module_name, _, class_name = place.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        # A console script does not have the working directory on its path; the operator's module usually lies there.
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == module_name:
-            raise UsageError(
-                f"There is no module '{module_name}' for sensor '{spec}'. Start the device where {module_name}.py "
-                "lies, or install it."
-            ) from error
-        raise UsageError(
-            f"The module of sensor '{spec}' cannot be imported ({type(error).__name__}: {error}). Mend it, or install "
-            "what it needs."
-        ) from error
-    found = getattr(module, class_name, None)
-    if isinstance(found, type):
-        return found
-    classes = [name for name, value in vars(module).items() if isinstance(value, type)]
-    raise UsageError(
-        f"Module '{module_name}' has no class '{class_name}'. {nearest(class_name, classes)} "
-        "A sensor is given as my_module:MySensor."
     )
 
 
