@@ -143,9 +143,12 @@ class Coordinator:
         """The server stops while a run is going on: it is kept as it is, to be resumed."""
         run = self._active()
         self._announcer.end(run)
-        self._stream.emit(self._changed(run, "interrupted", reason), durable=True)
-        self.run = None
-        self._arm()
+        try:
+            self._stream.emit(self._changed(run, "interrupted", reason), durable=True)
+        finally:
+            self.run = None
+            self.idle.set()
+            self._arm()
 
     def change(self, values: Mapping[str, str]) -> str:
         """`round set`: deadline and quorum of the run, at once."""
@@ -251,6 +254,15 @@ class Coordinator:
         self._carry_out(run.machine.begin(self._registry.available(), self._clock(), expected))
 
     def _carry_out(self, actions: list[Action]) -> None:
+        try:
+            self._do(actions)
+        except KeheflError as error:
+            # What cannot be recorded is not done: the run ends, with what was recorded last.
+            if self.run is not None:
+                self._do(self.run.machine.fail(str(error)))
+        self._arm()
+
+    def _do(self, actions: list[Action]) -> None:
         for action in actions:
             run = self.run
             if run is None:
@@ -268,7 +280,6 @@ class Coordinator:
                     self._announcer.nudge(run, action.devices)
                 case Finish():
                     self._finish(run, action)
-        self._arm()
 
     def _arm(self) -> None:
         if self._timer is not None:

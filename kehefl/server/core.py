@@ -166,6 +166,7 @@ class Server:
     async def _stop(self) -> None:
         parts = self._started
         if parts is not None:
+            self._suspend_quietly(parts)
             if parts.link.status.state is LinkState.UP and self._refusal is None:
                 await self._say_goodbye(parts)
             await parts.link.close()
@@ -180,8 +181,14 @@ class Server:
             parts.stream.flush()
             parts.log.close()
 
+    def _suspend_quietly(self, parts: _Parts) -> None:
+        try:
+            self.suspend("the server was stopped")
+        except KeheflError as error:
+            # The next start finds the run all the same: nobody lives who could have ended it.
+            parts.stream.emit(Notice(level="error", text=str(error)))
+
     async def _say_goodbye(self, parts: _Parts) -> None:
-        self.suspend("the server was stopped")
         leftovers = [self.topics.device_status(device) for device in parts.registry.states()] if self._ephemeral else []
         try:
             await parts.presence.leave(leftovers)
