@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from kehefl.transport.address import BrokerAddress
 from kehefl.transport.mosquitto import find_mosquitto, start_mosquitto
@@ -36,3 +38,10 @@ def own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of the developer's own broker or state is used or touched."""
     monkeypatch.delenv("KEHEFL_BROKER", raising=False)
     monkeypatch.setenv("KEHEFL_STATE", str(tmp_path / "state"))
+
+
+# Examples that differ from run to run find faults on the developer's machine, where `pytest` explores; where a change is
+# judged, the same code must give the same verdict.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")

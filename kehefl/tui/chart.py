@@ -20,14 +20,15 @@ def plot(values: Sequence[float | None], width: int, height: int) -> list[str]:
     if not known:
         return ["\u2800" * width] * height
     low, high = min(known), max(known)
-    reach = (high - low) or 1.0
+    # Halves: the difference of two huge values is not finite, half of it is.
+    reach = high / 2 - low / 2
     before: tuple[int, int] | None = None
     for index, value in enumerate(values):
         if value is None or not math.isfinite(value):
             before = None
             continue
         x = round(index * (columns - 1) / max(1, len(values) - 1)) if len(values) > 1 else 0
-        y = round((high - value) / reach * (rows - 1)) if high > low else rows // 2
+        y = round((high / 2 - value / 2) / reach * (rows - 1)) if reach > 0 else rows // 2
         for dot_x, dot_y in _between(before or (x, y), (x, y)):
             cells[dot_y // 4][dot_x // 2] |= _DOTS[dot_x % 2][dot_y % 4]
         before = (x, y)

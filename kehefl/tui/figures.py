@@ -105,14 +105,17 @@ def spark(values: Sequence[float | None], cells: int, *, reach: tuple[float, flo
         return ""
     low, high = reach or (min(known), max(known))
     # A change of less than half a hundredth is flat, and drawn at half height.
-    flat = high - low <= abs(high) * 5e-3
-    scale = 0.0 if flat else (len(BLOCKS) - 1) / (high - low)
-    return "".join(
-        " "
-        if value is None or not math.isfinite(value)
-        else BLOCKS[3 if flat else max(0, min(len(BLOCKS) - 1, int((value - low) * scale + 0.5)))]
-        for value in shown
-    )
+    # Halves: the difference of two huge values is not finite, half of it is.
+    span = high / 2 - low / 2
+    flat = span <= abs(high) * 2.5e-3
+
+    def block(value: float) -> str:
+        if flat:
+            return BLOCKS[3]
+        share = max(0.0, min(1.0, (value / 2 - low / 2) / span))
+        return BLOCKS[int(share * (len(BLOCKS) - 1) + 0.5)]
+
+    return "".join(" " if value is None or not math.isfinite(value) else block(value) for value in shown)
 
 
 def bar(share: float, cells: int) -> tuple[str, str]:
